@@ -1,0 +1,92 @@
+# Everything a developer does with this repository. `make help` lists it.
+# Needs Go; `make test` adds a C compiler for the race detector where there is none.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO        ?= go
+TOOL      := $(GO) tool -modfile=tools/go.mod
+IN        ?= docs
+OUT       ?= build/briefs
+CONFIG    ?= examples/pipeline/embedded.yaml
+FUZZTIME  ?= 10s
+TIMEOUT   ?= 8m
+PKG       ?= ./...
+UPDATE    ?=
+BENCHARGS ?=
+# Packages tested at a time; more only helps where there are more cores.
+JOBS      ?= 2
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## the main job: one brief per document of IN (docs) into OUT (build/briefs), on CONFIG (embedded.yaml)
+	$(GO) run ./examples/pipeline -c $(CONFIG) -in $(IN) -out $(OUT)
+
+.PHONY: test
+test: ccompiler ## lint, deps, and every package's tests under the race detector; at most 10 minutes
+	@start=$$SECONDS; \
+	$(MAKE) --no-print-directory lint; \
+	$(MAKE) --no-print-directory deps; \
+	$(GO) run ./internal/testsum -- $(GO) test -json -race -p $(JOBS) -timeout $(TIMEOUT) $(PKG); \
+	echo "make test: lint, deps and tests are fine, $$((SECONDS - start)) s"
+
+.PHONY: test-full
+test-full: ccompiler ## every suite in every setting, without the test cache
+	$(MAKE) --no-print-directory lint deps
+	ANYWIRE_TEST_FULL=1 $(GO) run ./internal/testsum -- $(GO) test -json -race -count=1 -p $(JOBS) -timeout 60m $(PKG)
+	$(MAKE) --no-print-directory fuzz
+
+.PHONY: lint
+lint: ## formatting, go vet, golangci-lint with the arrows between packages, a tidy go.mod
+	$(GO) mod tidy -diff
+	@unformatted=$$($(TOOL) gofumpt -l .); \
+	if [ -n "$$unformatted" ]; then \
+		echo "not formatted; run: $(TOOL) gofumpt -w ."; echo "$$unformatted"; exit 1; \
+	fi
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: bench
+bench: ## measure side by side with the peers, in one run (BENCHARGS go to ./bench)
+	$(GO) run ./bench $(BENCHARGS)
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ { names[++n] = $$1 } \
+		/^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 } \
+		!/^(Fuzz|ok|\?)/ { print > "/dev/stderr" }' | \
+	while read -r package target; do \
+		echo "$$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done
+
+.PHONY: deps
+deps: ## what each package links against deps.txt; UPDATE=1 writes it anew
+	$(GO) run ./internal/depscheck $(if $(UPDATE),-update)
+
+.PHONY: brokers-up
+brokers-up: ## start the brokers that the tests use and print their addresses
+	$(GO) run ./cmd/brokers up
+
+.PHONY: brokers-down
+brokers-down: ## stop what brokers-up started
+	$(GO) run ./cmd/brokers down
+
+.PHONY: clean
+clean: ## remove what was built and what the example left in build/ and data/
+	rm -rf build data examples/pipeline/data
+
+# The race detector needs cgo, so a C compiler.
+.PHONY: ccompiler
+ccompiler:
+	@if command -v "$${CC:-cc}" >/dev/null || command -v gcc >/dev/null; then exit 0; fi; \
+	echo "make test: no C compiler for the race detector, installing gcc"; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "make test: there is no apt-get here: install a C compiler and run again" >&2; exit 1; \
+	fi; \
+	sudo=""; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+	$$sudo apt-get update -qq && $$sudo apt-get install -y -qq --no-install-recommends gcc libc6-dev
