@@ -1,0 +1,157 @@
+package envelope
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// maxExtensionName is the longest name that may be set; longer ones that were
+// received are kept.
+const maxExtensionName = 20
+
+// Validate reports the first attribute that the wire would not carry, with code
+// [Invalid]: an empty id, source or type; a version outside 1 to 999999; a
+// negative count; a time that RFC 3339 cannot write; control characters or
+// invalid UTF-8; an extension whose name is not a-z and 0-9 or belongs to another
+// attribute. Data is not looked at.
+func (e *Envelope) Validate() error {
+	for a := range attributes {
+		text := e.text(a)
+		if text == nil {
+			continue
+		}
+		if reason := checkText(*text); reason != "" {
+			return invalid("%s %s", a, reason)
+		}
+	}
+	switch {
+	case e.ID == "":
+		return invalid("id is empty")
+	case e.Source == "":
+		return invalid("source is empty: it says who sends, as in /agents/writer")
+	case e.Type == "":
+		return invalid("type is empty")
+	case e.SchemaVersion < 1 || e.SchemaVersion > maxVersion:
+		return invalid("schemaversion %d is not from 1 to %d", e.SchemaVersion, maxVersion)
+	case e.Hops < 0 || e.Redrive < 0:
+		return invalid("hops %d or redrive %d is negative", e.Hops, e.Redrive)
+	}
+	if err := checkTimes(e); err != nil {
+		return err
+	}
+	if reason := checkContentType(e.ContentType); reason != "" {
+		return invalid("datacontenttype %s %s", quote(e.ContentType), reason)
+	}
+	return checkExtensions(e.Extensions)
+}
+
+func checkTimes(e *Envelope) error {
+	for _, t := range [...]time.Time{e.Time, e.Expires, e.DeliverAt} {
+		if !t.IsZero() && !inRange(t) {
+			return invalid("time %v is outside the years 0 to 9999", t)
+		}
+	}
+	return nil
+}
+
+func checkExtensions(extensions map[string]string) error {
+	for name, value := range extensions {
+		if isReserved(name) {
+			continue // error texts have line breaks
+		}
+		if reason := checkReceivedName(name); reason != "" {
+			return invalid("extension name %s %s", quote(name), reason)
+		}
+		if reason := checkText(value); reason != "" {
+			return invalid("extension %s %s", name, reason)
+		}
+	}
+	return nil
+}
+
+// checkExtensionName checks a name that is being set.
+func checkExtensionName(name string) error {
+	reason := checkReceivedName(name)
+	switch {
+	case reason != "":
+	case len(name) > maxExtensionName:
+		reason = fmt.Sprintf("has %d characters, at most %d are allowed", len(name), maxExtensionName)
+	case isReserved(name):
+		reason = "is reserved for anywire itself: choose another"
+	}
+	if reason != "" {
+		return invalid("extension name %s %s", quote(name), reason)
+	}
+	return nil
+}
+
+// checkReceivedName says what is wrong with an extension's name, whatever its
+// length.
+func checkReceivedName(name string) string {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return "has characters other than a-z and 0-9"
+		}
+	}
+	switch {
+	case name == "":
+		return "is empty"
+	case name == "data":
+		return "is the payload's own: choose another"
+	case attributeOf(name) != noAttribute:
+		return "has a field of its own: set that"
+	}
+	return ""
+}
+
+// checkText says what is wrong with a value that is being set.
+func checkText(value string) string {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' || c > '~' {
+			return checkUnicode(value)
+		}
+	}
+	return ""
+}
+
+func checkUnicode(value string) string {
+	if !utf8.ValidString(value) {
+		return quote(value) + " is not UTF-8"
+	}
+	for _, r := range value {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return fmt.Sprintf("%s contains the control character %U", quote(value), r)
+		}
+	}
+	return ""
+}
+
+// checkContentType says what is wrong with a media type that is being set.
+func checkContentType(contentType string) string {
+	if !isPrintable(contentType) {
+		return "is not printable ASCII"
+	}
+	if isCloudEvent(contentType) {
+		return "marks a whole event in one document, not a payload"
+	}
+	return ""
+}
+
+// isPrintable reports whether s is printable ASCII.
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// isCloudEvent reports whether a media type is CloudEvents' structured or
+// batched mode in some format.
+func isCloudEvent(contentType string) bool {
+	const marker = "application/cloudevents"
+	return len(contentType) >= len(marker) && strings.EqualFold(contentType[:len(marker)], marker)
+}
