@@ -1,0 +1,69 @@
+package transport
+
+import (
+	"context"
+	"time"
+
+	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/transport/driver"
+)
+
+// Handler handles one delivery and says what becomes of it. It is called
+// concurrently, up to [SubscribeOptions.Concurrency]. Its context ends when the
+// lease is lost (cause [envelope.LeaseLost]), when a drain runs out of time
+// ([ErrDraining]) or on [Transport.Abort] ([ErrAborted]); not when the
+// subscription's context ends, since running handlers finish.
+//
+// A handler must not panic. One that ends its goroutine (runtime.Goexit) is
+// called again for the same delivery, with Runs one higher.
+type Handler func(ctx context.Context, d *Delivery) Outcome
+
+// Delivery is one message on its way through a handler.
+type Delivery struct {
+	// Envelope is the message; a copy of this delivery's own whose Data and
+	// Extensions are shared. Nil where DecodeErr is set.
+	Envelope *envelope.Envelope
+	// DecodeErr says why the message is not an envelope: an *envelope.Error.
+	DecodeErr error
+	// Raw is the message as it came. Inside one process it has neither headers
+	// nor a body.
+	Raw *driver.Message
+	// Topic and Group are those of the subscription.
+	Topic, Group string
+	// Runs counts the calls for this delivery before this one: more than 0
+	// after [WaitInLane].
+	Runs int
+	// State is the handler's own, kept between the calls for this delivery.
+	State any
+}
+
+// Outcome says what becomes of a delivery: [Done], [WaitInLane],
+// [RedeliverAfter] or [HandBack]. The zero Outcome is Done.
+type Outcome struct {
+	kind outcome
+	wait time.Duration
+}
+
+type outcome uint8
+
+const (
+	done outcome = iota
+	waitInLane
+	redeliver
+	handBack
+)
+
+// Done settles the delivery: the group has handled the message.
+func Done() Outcome { return Outcome{} }
+
+// WaitInLane calls the handler again after d. The delivery keeps its slot, its
+// lease and its place: no later message of its key starts.
+func WaitInLane(d time.Duration) Outcome { return Outcome{waitInLane, max(d, 0)} }
+
+// RedeliverAfter gives the message back to the broker, which delivers it again
+// after d, to any member of the group. Where order is asked for, or the broker
+// cannot delay, it means [WaitInLane].
+func RedeliverAfter(d time.Duration) Outcome { return Outcome{redeliver, max(d, 0)} }
+
+// HandBack gives the message back to the broker, to be delivered again at once.
+func HandBack() Outcome { return Outcome{handBack, 0} }

@@ -1,0 +1,260 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/transport/driver"
+)
+
+const (
+	// grace is how long a cancelled handler may take to return.
+	grace = 5 * time.Second
+	// closeTimeout bounds what is said to the broker while leaving.
+	closeTimeout = 10 * time.Second
+)
+
+// Subscribe consumes topic as a group: it calls handle for each delivery until
+// ctx ends, then drains and returns. Draining stops fetching, hands back what has
+// not started, lets running handlers finish for the drain timeout, cancels what
+// is left, settles and leaves the group.
+//
+// It returns nil after a clean drain, [ErrForced] if handlers had to be
+// cancelled, and at once an error for what waiting cannot cure: options that the
+// transport refuses, a topic that is required and missing, rights that are
+// missing. A broker that does not answer is no such error: Subscribe tries again
+// for ever, and says so in [Transport.Health] and the log.
+//
+// Delivery is at least once: a message comes again when its lease is lost, or
+// when this process dies before it is settled.
+func (t *Transport) Subscribe(ctx context.Context, topic string, handle Handler, o *SubscribeOptions) error {
+	options, err := o.withDefaults(topic, t.caps)
+	if err != nil {
+		return fmt.Errorf("subscribe to %q on transport %q: %w", topic, t.Name(), err)
+	}
+	s := newSubscription(t, topic, handle, options)
+	s.base, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer s.cancel(nil)
+	if err := t.add(s); err != nil {
+		return err
+	}
+	defer t.remove(s)
+	if err := s.run(ctx); err != nil {
+		return fmt.Errorf("subscribe to %q on transport %q: %w", topic, t.Name(), err)
+	}
+	return nil
+}
+
+func (s *subscription) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopKeeping()
+
+	if s.o.Order != OrderNone && !s.t.caps.OwnsShards {
+		var err error
+		if s.owner, err = newOwner(s); err != nil {
+			return err
+		}
+	}
+	if s.owner != nil {
+		s.group.Go(func() { s.owner.run(ctx) })
+	} else if err := s.begin(ctx); err != nil {
+		return err
+	}
+	s.group.Go(func() { s.keep(keeping) })
+
+	select {
+	case <-ctx.Done():
+	case <-s.aborting:
+	}
+	stop()
+	s.drain()
+	stopKeeping()
+	s.group.Wait()
+	if s.owner != nil {
+		s.owner.leave()
+	}
+	return s.leave()
+}
+
+// begin opens the one source of a subscription whose shards have no owners here.
+// What may pass is tried again in the background.
+func (s *subscription) begin(ctx context.Context) error {
+	src := s.newSource(ctx, -1)
+	err := src.open(ctx)
+	switch {
+	case err == nil:
+		src.launch()
+	case isFinal(err):
+		return err
+	default:
+		s.waiting(err.Error())
+		s.group.Go(func() { s.reopen(src) })
+	}
+	return nil
+}
+
+// isFinal reports whether waiting cannot cure a failure to subscribe.
+func isFinal(err error) bool {
+	var coded *envelope.Error
+	return errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrDenied) ||
+		errors.Is(err, driver.ErrClosed) || errors.As(err, &coded)
+}
+
+// reopen subscribes until it works or the source is told to stop.
+func (s *subscription) reopen(src *source) {
+	for retry := (backoff{}); retry.wait(src.ctx.Done()); {
+		err := src.open(src.ctx)
+		if err == nil {
+			src.launch()
+			return
+		}
+		s.waiting(err.Error())
+	}
+}
+
+func (s *subscription) waiting(reason string) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.setState(Waiting, reason)
+}
+
+// replaceSource gives up a source that broke or lost its shard, with all that it
+// has in flight. The owner takes the shard again if it can; a source of all shards
+// is opened anew.
+func (s *subscription) replaceSource(src *source, reason error) {
+	s.mu.Lock()
+	if src.closing {
+		s.unlock()
+		return
+	}
+	src.closing = true
+	s.setState(Waiting, reason.Error())
+	for _, t := range src.tasks.all() {
+		s.lose(t, reason)
+	}
+	s.unlock()
+	src.stop()
+	s.close(src)
+	if src.shard >= 0 {
+		signal(s.owner.again)
+		return
+	}
+	s.reopen(s.newSource(src.parent, -1))
+}
+
+// release gives up a source in good order: its handlers finish, up to the drain
+// timeout, and what they did is settled.
+func (s *subscription) release(src *source) {
+	s.mu.Lock()
+	if src.closing {
+		s.unlock()
+		return
+	}
+	src.closing = true
+	s.handBackQueued(src, func(*task) bool { return true })
+	s.unlock()
+	src.stop()
+
+	idle := func() bool { return src.running == 0 }
+	if !s.awaitFor(s.o.DrainTimeout, func() bool { return s.aborted || idle() }) || !s.awaitFor(0, idle) {
+		s.cancelRunning(src)
+		s.awaitFor(grace, idle)
+	}
+	s.awaitFor(closeTimeout, func() bool { return len(src.pending) == 0 && !src.sending })
+	s.close(src)
+}
+
+func (s *subscription) awaitFor(d time.Duration, cond func() bool) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return s.await(ctx, cond)
+}
+
+func (s *subscription) cancelRunning(src *source) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.forced = true
+	for _, t := range src.tasks.all() {
+		if t.state == running {
+			t.Cancel(ErrDraining)
+		}
+	}
+}
+
+// close leaves the group with a source whose handlers are done. Deliveries that
+// are still there belong to handlers that do not return: they go back to the
+// broker, and nothing of them counts any more.
+func (s *subscription) close(src *source) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(src.ctx), closeTimeout)
+	defer cancel()
+	if err := src.driver.Close(ctx); err != nil {
+		s.t.log.Warn("source not closed in order: what it holds comes again when its lease ends",
+			"transport", s.t.Name(), "topic", s.topic, "group", s.o.Group, "error", err)
+	}
+	s.mu.Lock()
+	src.closed = true
+	for _, one := range src.pending {
+		s.free(one.t)
+	}
+	src.pending = nil
+	for _, t := range src.tasks.all() {
+		s.lose(t, driver.ErrClosed)
+	}
+	s.sources = slices.DeleteFunc(s.sources, func(other *source) bool { return other == src })
+	close(src.over)
+	s.feedAll()
+	s.unlock()
+	if src.lease != (driver.Lease{}) {
+		s.owner.give(src.lease)
+	}
+}
+
+// drain ends every source, and waits for handlers of sources that were lost.
+func (s *subscription) drain() {
+	s.mu.Lock()
+	s.setState(Draining, "")
+	s.draining = true
+	sources := slices.Clone(s.sources)
+	s.unlock()
+	var all sync.WaitGroup
+	for _, src := range sources {
+		all.Go(func() { s.release(src) })
+	}
+	all.Wait()
+	s.awaitFor(grace, func() bool { return s.forced || s.running == 0 })
+	s.stopWorkers()
+}
+
+// leave joins the workers. Handlers that do not return are left behind.
+func (s *subscription) leave() error {
+	s.awaitFor(grace, func() bool { return s.workers <= s.running })
+	s.mu.Lock()
+	defer s.unlock()
+	if s.workers > 0 {
+		return fmt.Errorf("%w: %d of them do not return", ErrForced, s.workers)
+	}
+	if s.forced {
+		return ErrForced
+	}
+	return nil
+}
+
+// abort ends the subscription without waiting for handlers.
+func (s *subscription) abort(cause error) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.aborted {
+		return
+	}
+	s.aborted = true
+	s.cancel(cause)
+	close(s.aborting)
+	s.notify()
+}

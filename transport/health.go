@@ -1,0 +1,27 @@
+package transport
+
+import "time"
+
+// State is what a subscription is doing.
+type State string
+
+// The states of a subscription.
+const (
+	Starting State = "starting" // not subscribed yet
+	Running  State = "running"  // fetching
+	Waiting  State = "waiting"  // the broker does not answer, or gives this member no shard
+	Blocked  State = "blocked"  // one key fills its lane: its shard is not fetched
+	Draining State = "draining" // finishing what runs
+)
+
+// Health is a snapshot of one subscription.
+type Health struct {
+	Transport, Topic, Group string
+	State                   State
+	Since                   time.Time
+	Reason                  string // why, where the state is not Running
+	InFlight, Window        int    // deliveries that are not settled, and their bound
+	Running                 int    // handlers at work
+	LastSettled             time.Time
+	Shards                  []int // those this member owns, where they have owners
+}

@@ -1,0 +1,244 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/transport/driver"
+)
+
+// Causes with which the contexts of handlers end, and with which Subscribe may
+// return.
+var (
+	// ErrDraining: the drain timeout passed before the handler returned.
+	ErrDraining = errors.New("draining: the drain timeout passed")
+	// ErrAborted: the transport was told to stop at once.
+	ErrAborted = errors.New("aborted")
+	// ErrForced: a subscription ended while handlers still ran.
+	ErrForced = errors.New("stopped by force: handlers were still running")
+)
+
+// Transport publishes and subscribes on one broker. It is safe for concurrent
+// use.
+type Transport struct {
+	driver  driver.Driver
+	caps    driver.Capabilities
+	binding *envelope.Binding
+	options Options
+	limits  envelope.Limits
+	log     *slog.Logger
+	waits   scheduler
+	batches sync.Pool // of *batch
+
+	mu     sync.Mutex
+	subs   map[*subscription]struct{}
+	closed bool
+	ended  *sync.Cond // a subscription is gone from subs
+}
+
+// New returns a transport over d. It starts nothing. The driver stays the
+// caller's, unless o.OwnsDriver.
+func New(d driver.Driver, o *Options) *Transport {
+	t := &Transport{driver: d, caps: d.Capabilities(), subs: map[*subscription]struct{}{}}
+	if o != nil {
+		t.options = *o
+	}
+	setDefault(&t.options.Name, "transport")
+	if t.options.Limits != nil {
+		t.limits = *t.options.Limits
+	}
+	t.log = cmp.Or(t.options.Logger, slog.New(slog.DiscardHandler))
+	style := t.caps.Headers
+	t.binding = envelope.NewBinding(style.Prefix, style.ContentType, style.Percent)
+	t.batches.New = func() any { return new(batch) }
+	t.ended = sync.NewCond(&t.mu)
+	return t
+}
+
+// Name is the name of the options.
+func (t *Transport) Name() string { return t.options.Name }
+
+// Driver is the layer below.
+func (t *Transport) Driver() driver.Driver { return t.driver }
+
+// Capabilities are the driver's.
+func (t *Transport) Capabilities() driver.Capabilities { return t.caps }
+
+// Health has a snapshot of every running subscription, by topic and group.
+func (t *Transport) Health() []Health {
+	t.mu.Lock()
+	all := make([]Health, 0, len(t.subs))
+	for s := range t.subs {
+		all = append(all, s.snapshot())
+	}
+	t.mu.Unlock()
+	slices.SortFunc(all, func(a, b Health) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Group, b.Group))
+	})
+	return all
+}
+
+// EnsureTopic creates a topic as described if it is missing, and returns what
+// the broker has. A driver without such a notion answers with the request.
+func (t *Transport) EnsureTopic(ctx context.Context, spec driver.Topic) (driver.Topic, error) {
+	admin, ok := t.driver.(driver.Admin)
+	if !ok {
+		return spec, nil
+	}
+	name := spec.Name
+	spec.Name = t.options.Prefix + name
+	has, err := admin.EnsureTopic(ctx, spec)
+	has.Name = name
+	if err != nil {
+		return has, fmt.Errorf("topic %q on transport %q: %w", name, t.Name(), err)
+	}
+	return has, nil
+}
+
+// Browse shows the messages of a topic to fn without a group and without
+// settling, until fn returns false, ctx ends or, unless follow is set, what was
+// there at the call has been seen.
+func (t *Transport) Browse(
+	ctx context.Context, topic string, start driver.Start, follow bool, fn func(*Delivery) bool,
+) error {
+	browser, ok := t.driver.(driver.Browser)
+	if !ok {
+		return t.unsupported("browse topics")
+	}
+	err := browser.Browse(ctx, t.options.Prefix+topic, start, follow, func(m *driver.Message) bool {
+		d := Delivery{Raw: m, Topic: topic}
+		var e envelope.Envelope
+		if d.DecodeErr = t.decode(m, topic, &e); d.DecodeErr == nil {
+			d.Envelope = &e
+		}
+		return fn(&d)
+	})
+	if err != nil {
+		return fmt.Errorf("browse topic %q on transport %q: %w", topic, t.Name(), err)
+	}
+	return nil
+}
+
+// Lag counts what a group has before it.
+func (t *Transport) Lag(ctx context.Context, topic, group string) (driver.Lag, error) {
+	lagger, ok := t.driver.(driver.Lagger)
+	if !ok {
+		return driver.Lag{}, t.unsupported("count the lag")
+	}
+	lag, err := lagger.Lag(ctx, t.options.Prefix+topic, t.options.Prefix+group)
+	if err != nil {
+		return lag, fmt.Errorf("lag of group %q on topic %q: %w", group, topic, err)
+	}
+	return lag, nil
+}
+
+// Ping checks that the broker answers. A driver that cannot tell is taken to.
+func (t *Transport) Ping(ctx context.Context) error {
+	pinger, ok := t.driver.(driver.Pinger)
+	if !ok {
+		return nil
+	}
+	if err := pinger.Ping(ctx); err != nil {
+		return fmt.Errorf("transport %q: %w", t.Name(), err)
+	}
+	return nil
+}
+
+func (t *Transport) unsupported(what string) error {
+	return &envelope.Error{
+		Code: envelope.Unsupported, Message: fmt.Sprintf("transport %q cannot %s", t.Name(), what),
+	}
+}
+
+// Abort stops every subscription at once: handlers are cancelled with
+// [ErrAborted], and what is in flight goes back to the broker. It does not wait.
+func (t *Transport) Abort() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for s := range t.subs {
+		s.abort(ErrAborted)
+	}
+}
+
+// Close aborts what still runs, waits for it until ctx ends, and closes the
+// driver if the transport owns it. Publish and Subscribe fail afterwards.
+// Closing twice is harmless.
+func (t *Transport) Close(ctx context.Context) error {
+	t.mu.Lock()
+	already := t.closed
+	t.closed = true
+	t.mu.Unlock()
+	t.Abort()
+	stop := context.AfterFunc(ctx, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.ended.Broadcast()
+	})
+	defer stop()
+	t.mu.Lock()
+	for len(t.subs) > 0 && ctx.Err() == nil {
+		t.ended.Wait()
+	}
+	left := len(t.subs)
+	t.mu.Unlock()
+	if left > 0 {
+		return fmt.Errorf("transport %q: %d subscriptions still end: %w", t.Name(), left, context.Cause(ctx))
+	}
+	if already || !t.options.OwnsDriver {
+		return nil
+	}
+	if err := t.driver.Close(ctx); err != nil {
+		return fmt.Errorf("transport %q: %w", t.Name(), err)
+	}
+	return nil
+}
+
+func (t *Transport) add(s *subscription) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return fmt.Errorf("transport %q: %w", t.Name(), driver.ErrClosed)
+	}
+	t.subs[s] = struct{}{}
+	return nil
+}
+
+func (t *Transport) remove(s *subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.subs, s)
+	t.ended.Broadcast()
+}
+
+func (t *Transport) observe(e Event) {
+	if t.options.Observe != nil {
+		t.options.Observe(e)
+	}
+}
+
+// decode reads what the broker carried.
+func (t *Transport) decode(m *driver.Message, topic string, into *envelope.Envelope) error {
+	if local, ok := m.Local.(*envelope.Envelope); ok {
+		*into = *local
+	} else if err := t.binding.Decode(m.Headers, m.Body, into); err != nil {
+		return err
+	}
+	into.Topic = topic
+	into.DeliverAt, into.Attempt = time.Time{}, 0
+	return t.checkLimits(into)
+}
+
+// checkLimits spares dead letters: they hold what broke a limit.
+func (t *Transport) checkLimits(e *envelope.Envelope) error {
+	if len(e.Extensions) > 0 && e.Reserved("dlreason") != "" {
+		return nil
+	}
+	return t.limits.Check(e)
+}
