@@ -254,6 +254,7 @@ func (s *subscription) abort(cause error) {
 		return
 	}
 	s.aborted = true
+	s.forced = s.forced || s.running > 0
 	s.cancel(cause)
 	close(s.aborting)
 	s.notify()

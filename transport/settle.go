@@ -76,11 +76,12 @@ func (src *source) takePending(spare []settlement) []settlement {
 	s := src.sub
 	s.mu.Lock()
 	defer s.unlock()
+	if src.sending = len(src.pending) > 0; !src.sending {
+		s.notify()
+		return nil
+	}
 	batch := src.pending
 	src.pending = spare
-	if src.sending = len(batch) > 0; !src.sending {
-		s.notify()
-	}
 	return batch
 }
 
