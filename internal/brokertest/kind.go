@@ -1,0 +1,25 @@
+package brokertest
+
+import (
+	"context"
+	"strings"
+)
+
+// kind is what differs between brokers.
+type kind interface {
+	name() string
+	// version is that of a local process; empty: it says so itself.
+	version() string
+	// install puts into the cache what is not there yet, and says where it is.
+	install(ctx context.Context, logf logFunc, cache string) (path string, err error)
+	// ports is how many it listens on; clients connect to the first.
+	ports() int
+	url(addr string) string
+	// setUp writes the configuration into dir and prepares an empty store there.
+	setUp(ctx context.Context, install, dir string, ports []int, extra []string) (command, error)
+	// probe is nil once the server takes requests.
+	probe(ctx context.Context, addr string) (version string, err error)
+}
+
+// envOf is the environment variable with the address of a server of kind k.
+func envOf(k kind) string { return "ANYWIRE_TEST_" + strings.ToUpper(k.name()) }

@@ -1,0 +1,23 @@
+//go:build !unix
+
+package brokertest
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// Without signals and file locks no local process is started: name running
+// servers in the environment.
+const (
+	sigStop = syscall.SIGKILL
+	sigCont = syscall.SIGKILL
+)
+
+func detached() *syscall.SysProcAttr      { return nil }
+func dieWithParent() *syscall.SysProcAttr { return nil }
+
+func lockFile(*os.File, bool) (held bool, err error) {
+	return false, errors.New("local broker processes need a Unix system: set ANYWIRE_TEST_NATS and ANYWIRE_TEST_KAFKA")
+}
