@@ -1,0 +1,95 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Section is what a file says at a transport's entry beside kind and prefix: the
+// options of a kind that this package does not know. [Config.Decode] reads it.
+type Section struct{ node *node }
+
+// Keys lists the keys that the file gives, in their order.
+func (s Section) Keys() []string {
+	if s.node == nil {
+		return nil
+	}
+	return slices.Clone(s.node.names)
+}
+
+// String tells how much there is, and nothing of what: it may be secret.
+func (s Section) String() string { return fmt.Sprintf("%d options", len(s.Keys())) }
+
+// Decode fills into, a pointer to the Options struct of a kind, from the
+// transport's entry at path, such as transports.redis: strictly, by the struct's
+// yaml tags, and checking enum tags. Fields that the file does not give keep
+// their values. The error is a [Problems] with everything that does not fit.
+//
+// In a literal the Options of the entry are copied to into, which must be of the
+// same type. Decode also remembers which values were [value.Secret], so that
+// [Config.Print] and problems mask them; it must not run beside other methods.
+func (c *Config) Decode(path string, into any) error {
+	target := reflect.ValueOf(into)
+	if target.Kind() != reflect.Pointer || target.IsNil() || target.Elem().Kind() != reflect.Struct {
+		return Problems{c.Problem(path, fmt.Sprintf("cannot fill a %T: it is no pointer to a struct", into), "")}
+	}
+	entry, ok := c.Transports[strings.TrimPrefix(path, "transports.")]
+	if !ok || entry.Options == nil {
+		return nil
+	}
+	section, ok := entry.Options.(Section)
+	if !ok {
+		return c.copyOptions(path, entry.Options, target.Elem())
+	}
+	if section.node == nil {
+		return nil
+	}
+	found := &report{}
+	decoder := &decoder{report: found}
+	if c.doc != nil {
+		decoder.secrets = c.doc.secrets
+	}
+	decoder.value(section.node, target.Elem(), path)
+	checkEnums((&checker{Config: c, report: found}).fault, target.Elem(), path)
+	return found.list.quoted().Sorted().Err()
+}
+
+// copyOptions sets target to options, a struct or a pointer to one.
+func (c *Config) copyOptions(path string, options any, target reflect.Value) error {
+	from := reflect.ValueOf(options)
+	if from.Kind() == reflect.Pointer && !from.IsNil() {
+		from = from.Elem()
+	}
+	if from.Type() != target.Type() {
+		kind, _ := c.Kind(strings.TrimPrefix(path, "transports."))
+		return Problems{c.Problem(path, fmt.Sprintf("its options are a %T, and kind %s takes a %s", options, kind, target.Type()), "")}
+	}
+	target.Set(from)
+	return nil
+}
+
+// Problem makes a problem of the value at a path, with its position where a file
+// gives one, or else with that of the nearest part of the path that a file
+// gives. The root's own checks report with it.
+func (c *Config) Problem(path, message, hint string) Problem {
+	if c.doc == nil {
+		return Problem{Path: path, Message: message, Hint: hint}
+	}
+	return Problems{problemAt(c.doc.where(path), path, message, hint)}.quoted()[0]
+}
+
+// where answers the place that stands for a path.
+func (doc *document) where(path string) place {
+	n, exact := doc.root.find(path)
+	switch {
+	case exact:
+		return n.where()
+	case n.key.src != nil:
+		return n.key
+	case n.at.src != nil:
+		return place{n.at.src, 1, 1}
+	}
+	return place{}
+}

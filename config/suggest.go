@@ -1,0 +1,65 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+func contains(list []string, s string) bool { return slices.Contains(list, s) }
+
+// suggest answers the known name that is most like a wrong one, or "".
+func suggest(wrong string, known []string) string {
+	best, least := "", 1+max(1, len(wrong)/3)
+	for _, name := range known {
+		if d := distance(normal(wrong), normal(name)); d < least {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// normal makes names alike that differ in how words are joined.
+func normal(name string) string {
+	return strings.ToLower(strings.NewReplacer("-", "", "_", "", " ", "").Replace(name))
+}
+
+// distance counts the letters that are to be added, removed, replaced or
+// swapped with their neighbour to make a into b.
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	const longest = 64
+	if len(x) > longest || len(y) > longest {
+		return longest
+	}
+	before, row := make([]int, len(y)+1), make([]int, len(y)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		next := make([]int, len(y)+1)
+		next[0] = i
+		for j := 1; j <= len(y); j++ {
+			cost := 1
+			if x[i-1] == y[j-1] {
+				cost = 0
+			}
+			next[j] = min(row[j]+1, next[j-1]+1, row[j-1]+cost)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
+		}
+		before, row = row, next
+	}
+	return row[len(y)]
+}
+
+// oneOf lists alternatives for a message.
+func oneOf(names []string) string {
+	switch len(names) {
+	case 0:
+		return "none"
+	case 1:
+		return names[0]
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
