@@ -31,11 +31,12 @@ const (
 	attrHops
 	attrRedrive
 	attributes // how many there are
-
-	noAttribute = attributes
 )
 
-const specVersion = "1.0"
+const (
+	noAttribute = attributes
+	specVersion = "1.0"
+)
 
 // String is the attribute's name on the wire.
 func (a attribute) String() string {
@@ -204,16 +205,14 @@ func formatTime(t time.Time) string {
 
 // parseTime reads RFC 3339 as strictly as the wire demands, in any zone.
 func parseTime(value string) (time.Time, bool) {
-	const dateOnly, hour = len(time.DateOnly), len("2006-01-02T15")
-	if len(value) <= hour || value[hour] != ':' {
-		return time.Time{}, false
+	const date, hour = len("2006-01-02"), len("2006-01-02T15")
+	if len(value) <= hour || value[hour] != ':' || strings.IndexByte(value, ',') >= 0 {
+		return time.Time{}, false // time.Parse takes hours of one digit, and a comma for the point
 	}
-	for i := dateOnly; i < len(value); i++ {
-		if value[i] == ',' { // which time.Parse would take for a point
-			return time.Time{}, false
-		}
+	if value[date] == 't' || value[len(value)-1] == 'z' {
+		value = strings.ToUpper(value)
 	}
-	t, err := time.Parse(time.RFC3339Nano, strings.ToUpper(value)) // 't' and 'z' are legal
+	t, err := time.Parse(time.RFC3339Nano, value)
 	if err != nil {
 		return time.Time{}, false
 	}

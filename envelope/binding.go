@@ -55,8 +55,8 @@ func Kafka() *Binding { return NewBinding("ce_", "content-type", false) }
 
 // Encode appends e's attributes to dst as headers: specversion first, those with
 // a field in a fixed order, then extensions by name. Absent attributes have no
-// header. The body is e.Data as it is. Encode checks nothing: see
-// [Envelope.Validate].
+// header. The body is e.Data as it is. Encode checks nothing: [Envelope.Validate]
+// says beforehand whether a receiver could read the result.
 func (b *Binding) Encode(dst []Header, e *Envelope) []Header {
 	dst = slices.Grow(dst, int(attributes)+len(e.Extensions))
 	for a := range attributes {
@@ -64,7 +64,7 @@ func (b *Binding) Encode(dst []Header, e *Envelope) []Header {
 		if value == "" {
 			continue
 		}
-		if b.percent && !(a == attrContentType && b.plainType && isPrintable(value)) {
+		if b.percent && (a != attrContentType || !b.plainType) {
 			value = percentEncode(value)
 		}
 		dst = append(dst, Header{Name: b.names[a], Value: value})
@@ -88,9 +88,10 @@ func (b *Binding) encodeExtensions(dst []Header, extensions map[string]string) [
 
 // Decode replaces into by what headers and body say; Data is body itself, nil
 // and empty kept distinct. Headers without the prefix are not attributes and are
-// ignored; attributes that have no field become extensions. Where the content
-// type says application/cloudevents+json, the body is read as by
-// [UnmarshalStructured].
+// ignored; attributes that have no field become extensions; a message without
+// schemaversion, as other CloudEvents senders make it, has version 1. Where the
+// content type says application/cloudevents+json, the body is read as by
+// [UnmarshalStructured] and attributes among the headers are ignored.
 //
 // Errors have code [Invalid] and name the header: a missing id, source, type or
 // specversion, a specversion other than 1.0, malformed values, an attribute given
@@ -125,35 +126,36 @@ func (b *Binding) structured(headers []Header) string {
 
 // decodeHeader reads one header.
 func (b *Binding) decodeHeader(r *reader, h *Header) error {
-	if b.plainType && len(h.Name) == len(b.mode) && b.same(h.Name, b.mode) {
-		return b.decodeContentType(r, h)
-	}
 	n := len(b.prefix)
-	if len(h.Name) <= n || !b.same(h.Name[:n], b.prefix) {
+	var reason string
+	switch {
+	case b.plainType && len(h.Name) == len(b.mode) && b.same(h.Name, b.mode):
+		reason = r.set(attrContentType, h.Value)
+	case len(h.Name) <= n || !b.same(h.Name[:n], b.prefix):
 		return nil
-	}
-	value, reason := b.decodeValue(h.Value)
-	if reason == "" {
-		reason = r.set(b.attributeName(h.Name[n:]), value)
+	default:
+		reason = b.set(r, h.Name[n:], h.Value)
 	}
 	if reason != "" {
-		return invalid("header %s: value %s %s", quote(h.Name), quote(h.Value), reason)
+		return invalid("header %s: value %s %s", h.Name, quote(h.Value), reason)
 	}
 	return nil
 }
 
-// decodeContentType reads the header of the broker's own.
-func (b *Binding) decodeContentType(r *reader, h *Header) error {
-	reason := ""
-	if b.percent && !isPrintable(h.Value) {
-		reason = "is not printable ASCII"
-	} else if _, reason = b.checkUTF8(h.Value); reason == "" {
-		reason = r.set(attrContentType.String(), h.Value)
+// set takes an attribute whose name and value are as the header had them.
+func (b *Binding) set(r *reader, name, value string) (reason string) {
+	if value, reason = b.decodeValue(value); reason != "" {
+		return reason
 	}
-	if reason != "" {
-		return invalid("header %s: value %s %s", quote(h.Name), quote(h.Value), reason)
+	a := attributeOf(name)
+	if a == noAttribute && b.percent {
+		name = strings.ToLower(name)
+		a = attributeOf(name)
 	}
-	return nil
+	if a == noAttribute {
+		return r.extend(name, value)
+	}
+	return r.set(a, value)
 }
 
 // decodeValue undoes the binding's encoding.
@@ -161,22 +163,10 @@ func (b *Binding) decodeValue(value string) (decoded, reason string) {
 	if b.percent {
 		return percentDecode(value)
 	}
-	return b.checkUTF8(value)
-}
-
-func (*Binding) checkUTF8(value string) (same, reason string) {
 	if !utf8.ValidString(value) {
 		return "", "is not UTF-8"
 	}
 	return value, ""
-}
-
-// attributeName is the name as the attribute has it.
-func (b *Binding) attributeName(name string) string {
-	if !b.percent {
-		return name
-	}
-	return strings.ToLower(name) // no copy where it is lower case
 }
 
 // same compares header names as the broker does.

@@ -47,7 +47,7 @@ func (s *idSource) next(now int64) (id [16]byte) {
 
 	// A new millisecond starts in the lower half of the counter, so that it has
 	// room for at least 2048 ids.
-	stamp := uint64(now)<<12 | uint64(binary.BigEndian.Uint16(random))&0x7ff //nolint:gosec // after 1970
+	stamp := uint64(now)<<12 | uint64(binary.BigEndian.Uint16(random))&0x7ff
 	if stamp <= s.last {
 		stamp = s.last + 1
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Identity is the pair of Source and ID as one string that no other pair has:
-// the length of Source, Source, and ID, joined by colons.
+// how many bytes Source has, then Source itself, then ID, joined by colons.
 func (e *Envelope) Identity() string {
 	return strconv.Itoa(len(e.Source)) + ":" + e.Source + ":" + e.ID
 }

@@ -26,17 +26,20 @@ type Limits struct {
 func (l Limits) Check(e *Envelope) error {
 	l = l.withDefaults()
 	if len(e.Data) > l.Body {
-		return tooLarge("body of %s has %d bytes, more than the limit of %d: raise limits.body on both sides or send a reference", e, len(e.Data), l.Body)
+		return tooLarge("body of %s has %d bytes, more than the limit of %d: raise limits.body on both sides or send a reference",
+			e, len(e.Data), l.Body)
 	}
 	if len(e.Extensions) == 0 && int(attributes) <= l.Attributes && e.roughSize() <= l.AttributeBytes {
 		return nil
 	}
 	count, size := e.measure()
 	if count > l.Attributes {
-		return tooLarge("%s has %d attributes, more than the limit of %d: raise limits.attributes on both sides", e, count, l.Attributes)
+		return tooLarge("%s has %d attributes, more than the limit of %d: raise limits.attributes on both sides",
+			e, count, l.Attributes)
 	}
 	if size > l.AttributeBytes {
-		return tooLarge("attributes of %s have %d bytes, more than the limit of %d: raise limits.attribute_bytes on both sides", e, size, l.AttributeBytes)
+		return tooLarge("attributes of %s have %d bytes, more than the limit of %d: raise limits.attribute_bytes on both sides",
+			e, size, l.AttributeBytes)
 	}
 	return nil
 }

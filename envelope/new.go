@@ -42,7 +42,10 @@ func New(v Typed, opts ...Option) (*Envelope, error) {
 	if e.CorrelationID == "" {
 		e.CorrelationID = e.ID
 	}
-	return e, e.Validate()
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // isNil reports whether v is nil or a nil pointer, whose WireType would panic.

@@ -5,17 +5,11 @@ import "unicode/utf8"
 // percentEncode writes value for brokers whose headers are ASCII: everything
 // outside U+0021 to U+007E, and '"' and '%', as the escaped bytes of its UTF-8.
 func percentEncode(value string) string {
-	escapes := 0
-	for i := range len(value) {
-		if mustEscape(value[i]) {
-			escapes++
-		}
-	}
-	if escapes == 0 {
+	if isHeaderSafe(value) {
 		return value
 	}
 	const upperHex = "0123456789ABCDEF"
-	out := make([]byte, 0, len(value)+2*escapes)
+	out := make([]byte, 0, 3*len(value))
 	for i := range len(value) {
 		c := value[i]
 		if mustEscape(c) {
@@ -33,14 +27,7 @@ func mustEscape(c byte) bool { return c <= ' ' || c > '~' || c == '"' || c == '%
 // who escaped more, or quoted the whole as HTTP allows. It decodes once. The
 // reason is empty where it succeeded.
 func percentDecode(value string) (decoded, reason string) {
-	plain := true
-	for i := range len(value) {
-		if c := value[i]; c == '%' || c == '"' || c >= utf8.RuneSelf {
-			plain = false
-			break
-		}
-	}
-	if plain {
+	if isHeaderSafe(value) {
 		return value, ""
 	}
 	if decoded, reason = unescape(unquote(value)); reason != "" {

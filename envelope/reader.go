@@ -8,13 +8,9 @@ type reader struct {
 
 // set takes one attribute and says what is wrong with it, in words that follow
 // its value.
-func (r *reader) set(name, value string) (reason string) {
-	a := attributeOf(name)
-	if a == noAttribute {
-		return r.extend(name, value)
-	}
+func (r *reader) set(a attribute, value string) (reason string) {
 	if r.seen&(1<<a) != 0 {
-		return "is the second one for " + name
+		return "is the second one for " + a.String()
 	}
 	r.seen |= 1 << a
 	ok := true
@@ -35,6 +31,9 @@ func (r *reader) set(name, value string) (reason string) {
 		r.e.Time, ok = parseTime(value)
 	case attrExpires:
 		r.e.Expires, ok = parseTime(value)
+	case attrContentType:
+		r.e.ContentType = value
+		return checkContentType(value)
 	default:
 		*r.e.text(a) = value
 	}

@@ -5,28 +5,22 @@ import "fmt"
 // The reserved attributes. Frameworks set and read them with
 // [Envelope.SetReserved] and [Envelope.Reserved]; [WithExtension] refuses them.
 const (
-	// On copies in dead letters: the id of the entry, by which repeats collapse;
-	// the reason, a [Code]; the error; the agent; its attempts; when it first and
-	// last failed (RFC 3339); the host; the fingerprint of the stack; the topic
-	// and position that the original had; and the headers of what could not be
-	// decoded, as JSON.
-	AttrDeadLetterID       = "dlid"
-	AttrDeadLetterReason   = "dlreason"
-	AttrDeadLetterError    = "dlerror"
-	AttrDeadLetterAgent    = "dlagent"
-	AttrDeadLetterAttempts = "dlattempts"
-	AttrDeadLetterFirst    = "dlfirst"
-	AttrDeadLetterLast     = "dllast"
-	AttrDeadLetterHost     = "dlhost"
-	AttrDeadLetterStack    = "dlstack"
-	AttrDeadLetterTopic    = "dltopic"
-	AttrDeadLetterPosition = "dlposition"
-	AttrDeadLetterHeaders  = "dlheaders"
-	// On delayed copies: when (RFC 3339) and in which topic they are due, and
-	// how many attempts the message had.
-	AttrDeliverAt = "deliverat"
-	AttrDeliverTo = "deliverto"
-	AttrAttempt   = "attempt"
+	AttrDeadLetterID       = "dlid"       // of the entry: repeats with one id are one entry
+	AttrDeadLetterReason   = "dlreason"   // a [Code]
+	AttrDeadLetterError    = "dlerror"    // the error's text, cut at 2 KiB
+	AttrDeadLetterAgent    = "dlagent"    // whose dead letter it is
+	AttrDeadLetterAttempts = "dlattempts" // that were made, decimal
+	AttrDeadLetterFirst    = "dlfirst"    // when the first attempt failed, RFC 3339
+	AttrDeadLetterLast     = "dllast"     // when the last attempt failed, RFC 3339
+	AttrDeadLetterHost     = "dlhost"     // where the last attempt ran
+	AttrDeadLetterStack    = "dlstack"    // the fingerprint of a panic's stack
+	AttrDeadLetterTopic    = "dltopic"    // that the original was read from
+	AttrDeadLetterPosition = "dlposition" // that the original had there
+	AttrDeadLetterHeaders  = "dlheaders"  // of what could not be decoded, as JSON
+
+	AttrDeliverAt = "deliverat" // when a delayed copy is due, RFC 3339
+	AttrDeliverTo = "deliverto" // the topic that a delayed copy goes to then
+	AttrAttempt   = "attempt"   // how many attempts a delayed copy had, decimal
 )
 
 // isReserved reports whether name is an attribute that only a framework sets.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -54,9 +55,18 @@ func appendMember(out []byte, name, value string) []byte {
 	}
 	out = append(out, separator, '"')
 	out = append(out, name...)
-	out = append(out, `":`...)
-	text, _ := json.Marshal(value) // a string cannot fail
-	return append(out, text...)
+	out = append(out, `":"`...)
+	for i := range len(value) {
+		switch c := value[i]; {
+		case c == '"' || c == '\\':
+			out = append(out, '\\', c)
+		case c < ' ': // in error texts
+			out = fmt.Appendf(out, `\u%04x`, c)
+		default:
+			out = append(out, c)
+		}
+	}
+	return append(out, '"')
 }
 
 // isBareJSON reports whether data is JSON without space around it.
@@ -81,7 +91,7 @@ func UnmarshalStructured(doc []byte) (*Envelope, error) {
 // CloudEvents do.
 func decodeStructured(contentType string, doc []byte, into *Envelope) error {
 	*into = Envelope{}
-	if media, _, _ := strings.Cut(contentType, ";"); !strings.EqualFold(strings.TrimSpace(media), ContentTypeStructured) {
+	if !isStructured(contentType) {
 		return invalid("content type %s: of whole events only %s can be read", quote(contentType), ContentTypeStructured)
 	}
 	if !utf8.Valid(doc) {
@@ -101,9 +111,18 @@ func decodeStructured(contentType string, doc []byte, into *Envelope) error {
 	return d.finish()
 }
 
+// isStructured reports whether a content type is one whole event as JSON, which
+// NATS' binding marks without the suffix.
+func isStructured(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.TrimSpace(media)
+	return strings.EqualFold(media, ContentTypeStructured) || strings.EqualFold(media, markerCloudEvent)
+}
+
 // document reads the members of an event in any order.
 type document struct {
 	reader
+
 	data, base64 json.RawMessage // as they stand there; nil: absent
 }
 
@@ -156,10 +175,18 @@ func (d *document) member(name string, value json.RawMessage) error {
 			return &Error{Code: Invalid, Message: "member " + quote(name), Err: err}
 		}
 	}
-	if reason := d.set(name, text); reason != "" {
+	if reason := d.attribute(name, text); reason != "" {
 		return invalid("member %s: value %s %s", quote(name), quote(text), reason)
 	}
 	return nil
+}
+
+// attribute takes one, with or without a field.
+func (d *document) attribute(name, value string) (reason string) {
+	if a := attributeOf(name); a != noAttribute {
+		return d.set(a, value)
+	}
+	return d.extend(name, value)
 }
 
 // finish takes the payload, whose reading depends on the content type.

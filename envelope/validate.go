@@ -108,12 +108,10 @@ func checkReceivedName(name string) string {
 
 // checkText says what is wrong with a value that is being set.
 func checkText(value string) string {
-	for i := range len(value) {
-		if c := value[i]; c < ' ' || c > '~' {
-			return checkUnicode(value)
-		}
+	if isPrintable(value) {
+		return ""
 	}
-	return ""
+	return checkUnicode(value)
 }
 
 func checkUnicode(value string) string {
@@ -139,19 +137,12 @@ func checkContentType(contentType string) string {
 	return ""
 }
 
-// isPrintable reports whether s is printable ASCII.
-func isPrintable(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
+// markerCloudEvent begins the content types of whole events.
+const markerCloudEvent = "application/cloudevents"
 
 // isCloudEvent reports whether a media type is CloudEvents' structured or
 // batched mode in some format.
 func isCloudEvent(contentType string) bool {
-	const marker = "application/cloudevents"
-	return len(contentType) >= len(marker) && strings.EqualFold(contentType[:len(marker)], marker)
+	const n = len(markerCloudEvent)
+	return len(contentType) >= n && strings.EqualFold(contentType[:n], markerCloudEvent)
 }

@@ -65,7 +65,8 @@ func splitType(wire, form string) (name, rest string, err error) {
 		return "", "", invalid("wire type %s: the name has %d bytes, at most %d are allowed", quote(wire), len(name), maxTypeName)
 	}
 	if !isTypeName(name) {
-		return "", "", invalid("wire type %s: the name must be lower case words of letters, digits, '_' and '-' that begin with a letter, joined by dots", quote(wire))
+		return "", "", invalid("wire type %s: the name must be words joined by dots, each of them "+
+			"a letter and then letters, digits, '_' and '-', all lower case", quote(wire))
 	}
 	return name, rest, nil
 }
