@@ -17,6 +17,7 @@ import (
 // [Load] reports; a literal in Go is checked by calling it. Problems of a
 // literal have no position and begin with the path.
 func (c *Config) Check() Problems {
+	defer c.lock()()
 	k := &checker{Config: c, report: &report{}}
 	if c.doc != nil {
 		k.list = slices.Clone(c.doc.problems)
@@ -43,18 +44,40 @@ func (c *Config) Check() Problems {
 type checker struct {
 	*Config
 	*report
+	told map[string]bool // paths of problems of meaning
 }
 
-// fault adds a problem at a path, unless that path failed before.
+// fault adds a problem at a path, the first one only, unless the value there or
+// around it could not be read. What came out of a file is not repeated.
 func (k *checker) fault(path, message, hint string) {
-	if k.failed[path] {
+	if k.told[path] || k.unread(path) {
 		return
 	}
+	if k.told == nil {
+		k.told = map[string]bool{}
+	}
+	k.told[path] = true
 	where := place{}
 	if k.doc != nil {
 		where = k.doc.where(path)
+		if n, exact := k.doc.root.find(path); exact && n.fromFile() {
+			message, hint = misfitOfFile, "the value comes from "+n.uses[0].written
+		}
 	}
-	k.at(where, path, message, hint)
+	k.note(where, path, message, hint)
+}
+
+// misfitOfFile stands for messages that would repeat the content of a file.
+const misfitOfFile = "the content of the file does not fit here"
+
+// unread reports whether reading failed at a path or above it.
+func (k *checker) unread(path string) bool {
+	for ; path != ""; path = path[:max(strings.LastIndexByte(path, '.'), 0)] {
+		if k.failed[path] {
+			return true
+		}
+	}
+	return false
 }
 
 // given reports whether a file gives a value at a path: a zero is then no
@@ -77,7 +100,7 @@ func (k *checker) root() {
 	k.name("name", k.Name, maxName)
 	if k.Transport != "" || k.given("transport") {
 		k.reference("transport", k.Transport)
-	} else if k.Transports != nil && len(k.Transports) > 0 && !k.exists(Memory) {
+	} else if len(k.Transports) > 0 && !k.exists(Memory) {
 		names := slices.Sorted(maps.Keys(k.Transports))
 		k.fault("transport", "is missing: the entries under transports do not say which one agents use",
 			"add, for example: transport: "+names[0])
@@ -134,7 +157,7 @@ func (k *checker) topic(name string) {
 	k.number(path+".shards", topic.Shards, 1, 4096)
 	k.number(path+".replicas", topic.Replicas, 1, 100)
 	k.duration(path+".retention.age", topic.Retention.Age, value.Duration(time.Second), maxTime)
-	k.size(path+".retention.bytes", topic.Retention.Bytes, value.KiB, 1<<60)
+	k.size(path+".retention.bytes", topic.Retention.Bytes, value.KiB, 1024*value.TiB)
 }
 
 // agent checks what one agent says of itself.

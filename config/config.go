@@ -21,8 +21,8 @@ const (
 // Config is the whole of a configuration: who consumes and produces what, on
 // which transports, under which policies. A file fills it through [Load]; a
 // program may write it as a literal, with zero values wherever the default is
-// wanted. It is not changed by its methods, except that [Config.Decode]
-// remembers which values were secrets.
+// wanted. Its methods do not change it
+// and may be called by several goroutines while nobody else does.
 type Config struct {
 	Version     int                  `yaml:"version" doc:"version of this file's format" default:"1" example:"1"`
 	Name        string               `yaml:"name" doc:"name of the system; every process of one system gives the same" default:"anywire" example:"newsroom"`

@@ -163,7 +163,7 @@ func (d *decoder) isA(n *node, kind nodeKind, path string) bool {
 	case kind == listNode && n.kind == scalarNode:
 		hint = fmt.Sprintf("write [%s]", d.show(n, path))
 	}
-	d.at(n.at, path, fmt.Sprintf("must be %s, not %s", kind, n.kind), hint)
+	d.at(n.start(), path, fmt.Sprintf("must be %s, not %s", kind, n.kind), hint)
 	return false
 }
 
@@ -171,7 +171,7 @@ func (d *decoder) isA(n *node, kind nodeKind, path string) bool {
 func (d *decoder) isScalar(n *node, path, want string) bool {
 	switch {
 	case n.kind != scalarNode:
-		d.at(n.where(), path, fmt.Sprintf("must be %s, not %s", want, n.kind), "")
+		d.at(n.start(), path, fmt.Sprintf("must be %s, not %s", want, n.kind), "")
 	case n.isNull() && len(n.uses) == 0:
 		d.at(n.where(), path, "has no value", "give "+want+", or remove the key")
 	default:
@@ -251,7 +251,7 @@ func (d *decoder) scalar(n *node, v reflect.Value, path, want string, tags ...st
 func (d *decoder) misfit(n *node, path, message string) {
 	hint := ""
 	if n.fromFile() {
-		message = "the content of the file does not fit here"
+		message = misfitOfFile
 	}
 	if len(n.uses) > 0 {
 		hint = "the value comes from " + n.uses[0].written

@@ -56,5 +56,5 @@
 // # Concurrency
 //
 // A Config is read-only after it was loaded or written; its methods may then be
-// called by several goroutines, except [Config.Decode].
+// called by several goroutines.
 package config

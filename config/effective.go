@@ -20,6 +20,7 @@ import (
 // [Config.Decode] has seen, passwords in URLs, the content of files, and what a
 // key with a name such as password or token holds.
 func (c *Config) Print(w io.Writer) error {
+	defer c.lock()()
 	e := c.effective()
 	tree := c.dump(reflect.ValueOf(*e), "", "")
 	text, err := yaml.Dump(tree.yaml(), yaml.WithFlowSimpleCollections(false), yaml.WithLineWidth(-1))

@@ -48,6 +48,7 @@ func (o Origin) String() string {
 // agents.researcher.timeout, agents.researcher or nothing for all, with its
 // origin. A path at which there is nothing is an error that lists what there is.
 func (c *Config) Explain(path string) ([]Origin, error) {
+	defer c.lock()()
 	e := c.effective()
 	all := c.dump(reflect.ValueOf(*e), "", "")
 	at, exact := all.find(path)

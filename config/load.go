@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -21,6 +22,7 @@ const MaxFile = 1 * value.MiB
 
 // document is what the files said together.
 type document struct {
+	mu       sync.Mutex // guards secrets and the masks of sources: reading options finds more of them
 	root     *node
 	sources  []*source
 	problems Problems        // of reading
@@ -72,6 +74,15 @@ func readInput(file string) input {
 		in.size = info.Size()
 	}
 	return in
+}
+
+// lock guards what is known of secrets; unlock with what it answers.
+func (c *Config) lock() (unlock func()) {
+	if c.doc == nil {
+		return func() {}
+	}
+	c.doc.mu.Lock()
+	return c.doc.mu.Unlock
 }
 
 func unreadable(file string, err error) *Problem {
@@ -218,6 +229,8 @@ func syntaxHint(line, message string) string {
 		return "indent with spaces, not with tabs"
 	case strings.Contains(message, "mapping values are not allowed"):
 		return "put a value that holds a colon and a space in quotes, and check the indentation"
+	case strings.Contains(message, "unexpected end of stream"):
+		return "a quote is not closed"
 	case strings.Contains(message, "unknown anchor"):
 		return "define it with & before it is used, or put a value that begins with * in quotes"
 	}

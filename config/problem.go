@@ -76,14 +76,17 @@ func (ps Problems) Err() error {
 }
 
 // Sorted answers the problems in the order of files, lines and columns, each
-// once.
+// once: what an alias repeats in several paths is one problem.
 func (ps Problems) Sorted() Problems {
 	sorted := slices.Clone(ps)
 	slices.SortStableFunc(sorted, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.src.rank(), b.src.rank()), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line),
-			cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))
+			cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Path, b.Path))
 	})
-	return slices.Compact(sorted)
+	return slices.CompactFunc(sorted, func(a, b Problem) bool {
+		samePlace := a.src == b.src && a.File == b.File && a.Line == b.Line && a.Column == b.Column
+		return samePlace && a.Message == b.Message && (a.Line > 0 || a.Path == b.Path)
+	})
 }
 
 // quoted fills the source lines in, once it is known which parts of them are

@@ -29,7 +29,7 @@ func (s Section) String() string { return fmt.Sprintf("%d options", len(s.Keys()
 //
 // In a literal the Options of the entry are copied to into, which must be of the
 // same type. Decode also remembers which values were [value.Secret], so that
-// [Config.Print] and problems mask them; it must not run beside other methods.
+// [Config.Print] and problems mask them.
 func (c *Config) Decode(path string, into any) error {
 	target := reflect.ValueOf(into)
 	if target.Kind() != reflect.Pointer || target.IsNil() || target.Elem().Kind() != reflect.Struct {
@@ -46,6 +46,7 @@ func (c *Config) Decode(path string, into any) error {
 	if section.node == nil {
 		return nil
 	}
+	defer c.lock()()
 	found := &report{}
 	decoder := &decoder{report: found}
 	if c.doc != nil {
@@ -77,6 +78,7 @@ func (c *Config) Problem(path, message, hint string) Problem {
 	if c.doc == nil {
 		return Problem{Path: path, Message: message, Hint: hint}
 	}
+	defer c.lock()()
 	return Problems{problemAt(c.doc.where(path), path, message, hint)}.quoted()[0]
 }
 

@@ -137,7 +137,8 @@ func tail(line string, chars int) string {
 var (
 	// sensitive finds values that are secret by the name of their key, for lines
 	// of which no more is known than their text.
-	sensitive = regexp.MustCompile(`(?i)["']?[\w-]*(?:passw|secret|token|credential|api_?key|private_?key|seed)[\w-]*["']?\s*:\s+([^\s#][^,}#]*)`)
+	sensitive = regexp.MustCompile(`(?i)["']?[\w-]*(?:passw|secret|token|credential|api[_-]?key|private[_-]?key|seed)[\w-]*["']?\s*:\s+` +
+		`(\$\{[^}]*\}[^,\s]*|"(?:[^"\\]|\\.)*(?:"|$)|'[^']*(?:'|$)|[^\s#"'$][^,}#]*|\$[^,}#]*)`)
 	// userInfo finds the password of a URL.
 	userInfo = regexp.MustCompile(`://[^\s/:@]*:([^\s/@]+)@`)
 	// onlyVariable is a scalar whose text gives nothing away.
@@ -162,7 +163,7 @@ func (s *source) quote(number, column int) (line string, caret int) {
 	for _, pattern := range []*regexp.Regexp{sensitive, userInfo} {
 		for _, m := range pattern.FindAllStringSubmatchIndex(line, -1) {
 			text := strings.TrimRight(line[m[2]:m[3]], " \t")
-			if !onlyVariable.MatchString(strings.Trim(text, `"'`)) && !strings.HasPrefix(text, "${") {
+			if !onlyVariable.MatchString(strings.Trim(text, `"'`)) {
 				from := utf8.RuneCountInString(line[:m[2]])
 				spans = append(spans, span{from, from + utf8.RuneCountInString(text)})
 			}

@@ -98,13 +98,28 @@ func (n *node) where() place {
 	return n.at
 }
 
+// start answers where the value begins: at its key, if it stands on other lines.
+func (n *node) start() place {
+	if n.key.src != nil && n.key.line != n.at.line {
+		return n.where()
+	}
+	return n.at
+}
+
 // planter turns the nodes of the YAML parser into a tree of ours.
 type planter struct {
 	*report
 	src     *source
-	active  map[*yaml.Node]bool // anchors that are being expanded
+	active  map[*yaml.Node]bool // anchors that are being planted
+	aliases []spot              // that are being expanded, the outermost first
 	aliased int                 // nodes that aliases made
 	refused bool                // an alias bomb or depth was reported
+}
+
+// spot is a value before there is a node of it.
+type spot struct {
+	place
+	path string
 }
 
 // plant answers nil where nothing can be made of a node.
@@ -114,15 +129,19 @@ func (p *planter) plant(y *yaml.Node, path string, depth int) *node {
 	}
 	where := p.src.at(y.Line, y.Column)
 	if depth > maxDepth {
-		p.refuse(where, path, fmt.Sprintf("nested deeper than %d levels", maxDepth), "")
+		p.refuse(spot{where, path}, fmt.Sprintf("nested deeper than %d levels", maxDepth), "")
 		return nil
 	}
-	if len(p.active) > 0 {
+	if len(p.aliases) > 0 {
 		if p.aliased++; p.aliased > maxAliased {
-			p.refuse(where, path, fmt.Sprintf("aliases expand to more than %d values", maxAliased),
+			p.refuse(p.aliases[0], fmt.Sprintf("aliases expand to more than %d values", maxAliased),
 				"write the values out, or use fewer aliases of aliases")
 			return nil
 		}
+	}
+	if y.Anchor != "" {
+		p.active[y] = true
+		defer delete(p.active, y)
 	}
 	if !p.knownTag(y, where, path) {
 		return &node{kind: scalarNode, at: where, broken: true}
@@ -146,8 +165,8 @@ func (p *planter) plant(y *yaml.Node, path string, depth int) *node {
 }
 
 // refuse reports what makes the rest of a file pointless to read.
-func (p *planter) refuse(where place, path, message, hint string) {
-	p.at(where, path, message, hint)
+func (p *planter) refuse(at spot, message, hint string) {
+	p.at(at.place, at.path, message, hint)
 	p.refused = true
 }
 
@@ -181,8 +200,8 @@ func (p *planter) plantAlias(y *yaml.Node, where place, path string, depth int) 
 		p.at(where, path, fmt.Sprintf("the alias *%s stands inside what it refers to", y.Value), "")
 		return &node{kind: scalarNode, at: where, broken: true}
 	}
-	p.active[y.Alias] = true
-	defer delete(p.active, y.Alias)
+	p.aliases = append(p.aliases, spot{where, path})
+	defer func() { p.aliases = p.aliases[:len(p.aliases)-1] }()
 	return p.plant(y.Alias, path, depth+1)
 }
 
