@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Binding describes how one kind of broker carries attributes as headers, and
@@ -94,8 +93,10 @@ func (b *Binding) encodeExtensions(dst []Header, extensions map[string]string) [
 // [UnmarshalStructured] and attributes among the headers are ignored.
 //
 // Errors have code [Invalid] and name the header: a missing id, source, type or
-// specversion, a specversion other than 1.0, malformed values, an attribute given
-// twice, a name that is none. What into then holds is undefined.
+// specversion, a specversion other than 1.0, malformed values, control characters
+// outside of reserved attributes, an attribute given twice, a name that is none.
+// What into then holds is undefined. What Decode accepts, [Envelope.Validate]
+// accepts too, so that everything received can be sent on.
 func (b *Binding) Decode(headers []Header, body []byte, into *Envelope) error {
 	if contentType := b.structured(headers); contentType != "" {
 		return decodeStructured(contentType, body, into)
@@ -144,8 +145,10 @@ func (b *Binding) decodeHeader(r *reader, h *Header) error {
 
 // set takes an attribute whose name and value are as the header had them.
 func (b *Binding) set(r *reader, name, value string) (reason string) {
-	if value, reason = b.decodeValue(value); reason != "" {
-		return reason
+	if b.percent {
+		if value, reason = percentDecode(value); reason != "" {
+			return reason
+		}
 	}
 	a := attributeOf(name)
 	if a == noAttribute && b.percent {
@@ -156,17 +159,6 @@ func (b *Binding) set(r *reader, name, value string) (reason string) {
 		return r.extend(name, value)
 	}
 	return r.set(a, value)
-}
-
-// decodeValue undoes the binding's encoding.
-func (b *Binding) decodeValue(value string) (decoded, reason string) {
-	if b.percent {
-		return percentDecode(value)
-	}
-	if !utf8.ValidString(value) {
-		return "", "is not UTF-8"
-	}
-	return value, ""
 }
 
 // same compares header names as the broker does.

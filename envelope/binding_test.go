@@ -97,6 +97,16 @@ func TestEncodeAppends(t *testing.T) {
 	}
 }
 
+func TestEncodeWritesUTC(t *testing.T) {
+	t.Parallel()
+	e := minimal()
+	e.Time = time.Date(2026, 3, 14, 16, 9, 26, 0, time.FixedZone("east", 3600))
+	got := Kafka().Encode(nil, e)
+	if want := (Header{Name: "ce_time", Value: "2026-03-14T15:09:26Z"}); !slices.Contains(got, want) {
+		t.Errorf("headers %q", got)
+	}
+}
+
 func TestEncodeReusesItsSpace(t *testing.T) {
 	t.Parallel()
 	e := minimal()

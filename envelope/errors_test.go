@@ -46,7 +46,7 @@ func TestErrorText(t *testing.T) {
 		{Reject(cause), "rejected: busy"},
 		{Reject(nil), "rejected"},
 		{RetryAfter(5*time.Second, cause), "retry after 5s: busy"},
-		{RetryAfter(-1, nil), "retry"},
+		{RetryAfter(0, nil), "retry"},
 		{Expired, "expired"},
 	} {
 		if got := c.err.Error(); got != c.want {
@@ -60,9 +60,11 @@ func TestVerdictsAreNeverNil(t *testing.T) {
 	if err := Reject(nil); !errors.Is(err, Rejected) {
 		t.Errorf("Reject(nil) is %v", err)
 	}
-	err := RetryAfter(time.Minute, nil)
-	coded, ok := errors.AsType[*Error](err)
-	if !ok || !errors.Is(err, Retry) || coded.After != time.Minute {
-		t.Errorf("RetryAfter(1m, nil) is %#v", err)
+	for d, want := range map[time.Duration]time.Duration{time.Minute: time.Minute, -time.Minute: 0} {
+		err := RetryAfter(d, nil)
+		coded, ok := errors.AsType[*Error](err)
+		if !ok || !errors.Is(err, Retry) || coded.After != want {
+			t.Errorf("RetryAfter(%v, nil) is %#v", d, err)
+		}
 	}
 }

@@ -87,6 +87,20 @@ func TestIDsOverflowIntoTheNextMillisecond(t *testing.T) {
 	}
 }
 
+func TestAMillisecondHasRoomFor2048IDs(t *testing.T) {
+	t.Parallel()
+	for range 32 {
+		var source idSource
+		var last [16]byte
+		for range 2048 {
+			last = source.next(5000)
+		}
+		if at := millis(t, formatUUID(last)).UnixMilli(); at != 5000 {
+			t.Fatalf("the 2048th id of millisecond 5000 says %d", at)
+		}
+	}
+}
+
 func TestNewIDInABubble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

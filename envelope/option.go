@@ -59,7 +59,7 @@ func WithExtension(name, value string) Option {
 			return err
 		}
 		if reason := checkText(value); reason != "" {
-			return invalid("extension %s: value %s", name, reason)
+			return invalid("extension %s: value %s %s", name, quote(value), reason)
 		}
 		if e.Extensions == nil {
 			e.Extensions = make(map[string]string)
@@ -125,7 +125,7 @@ func setText(field *string, name, value string, p presence) error {
 		return invalid("%s is empty", name)
 	}
 	if reason := checkText(value); reason != "" {
-		return invalid("%s %s", name, reason)
+		return invalid("%s %s %s", name, quote(value), reason)
 	}
 	*field = value
 	return nil

@@ -1,5 +1,7 @@
 package envelope
 
+import "unicode/utf8"
+
 // reader fills an envelope attribute by attribute, in any order.
 type reader struct {
 	e    *Envelope
@@ -36,6 +38,7 @@ func (r *reader) set(a attribute, value string) (reason string) {
 		return checkContentType(value)
 	default:
 		*r.e.text(a) = value
+		return checkText(value)
 	}
 	switch {
 	case ok:
@@ -55,11 +58,27 @@ func (r *reader) extend(name, value string) (reason string) {
 	if _, twice := r.e.Extensions[name]; twice {
 		return "is the second one for " + name
 	}
+	if reason := checkExtensionValue(name, value); reason != "" {
+		return reason
+	}
 	if r.e.Extensions == nil {
 		r.e.Extensions = make(map[string]string)
 	}
 	r.e.Extensions[name] = value
 	return ""
+}
+
+// checkExtensionValue says what is wrong with a value. Reserved attributes may
+// have line breaks: they hold error texts.
+func checkExtensionValue(name, value string) string {
+	switch {
+	case !isReserved(name):
+		return checkText(value)
+	case !utf8.ValidString(value):
+		return "is not UTF-8"
+	default:
+		return ""
+	}
 }
 
 // missing is the first attribute that every message must have and this one has

@@ -23,7 +23,7 @@ func (e *Envelope) Validate() error {
 			continue
 		}
 		if reason := checkText(*text); reason != "" {
-			return invalid("%s %s", a, reason)
+			return invalid("%s %s %s", a, quote(*text), reason)
 		}
 	}
 	switch {
@@ -58,14 +58,11 @@ func checkTimes(e *Envelope) error {
 
 func checkExtensions(extensions map[string]string) error {
 	for name, value := range extensions {
-		if isReserved(name) {
-			continue // error texts have line breaks
-		}
 		if reason := checkReceivedName(name); reason != "" {
 			return invalid("extension name %s %s", quote(name), reason)
 		}
-		if reason := checkText(value); reason != "" {
-			return invalid("extension %s %s", name, reason)
+		if reason := checkExtensionValue(name, value); reason != "" {
+			return invalid("extension %s: value %s %s", name, quote(value), reason)
 		}
 	}
 	return nil
@@ -106,7 +103,8 @@ func checkReceivedName(name string) string {
 	return ""
 }
 
-// checkText says what is wrong with a value that is being set.
+// checkText says what is wrong with the value of an attribute, reserved ones
+// excepted.
 func checkText(value string) string {
 	if isPrintable(value) {
 		return ""
@@ -116,17 +114,17 @@ func checkText(value string) string {
 
 func checkUnicode(value string) string {
 	if !utf8.ValidString(value) {
-		return quote(value) + " is not UTF-8"
+		return "is not UTF-8"
 	}
 	for _, r := range value {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return fmt.Sprintf("%s contains the control character %U", quote(value), r)
+			return fmt.Sprintf("contains the control character %U", r)
 		}
 	}
 	return ""
 }
 
-// checkContentType says what is wrong with a media type that is being set.
+// checkContentType says what is wrong with the media type of a payload.
 func checkContentType(contentType string) string {
 	if !isPrintable(contentType) {
 		return "is not printable ASCII"
