@@ -1,0 +1,215 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/transport"
+)
+
+// progress is what a delivery that left the normal path keeps between the calls
+// for it. Those that stay on it have none.
+type progress struct {
+	attempt int       // the number of the last attempt
+	began   time.Time // of the first attempt in this process
+	err     error     // why the last attempt failed
+	stack   string    // fingerprint of its panic
+	judge   bool      // the last attempt ended its goroutine; err is not judged yet
+
+	outputs []*envelope.Envelope // of a successful attempt, not published yet
+	letter  *envelope.Envelope   // the dead letter, not stored yet
+	tries   int                  // to publish either
+}
+
+// handle is the policy chain. Its order is fixed.
+func (a *agent) handle(ctx context.Context, d *transport.Delivery) transport.Outcome {
+	if p, ok := d.State.(*progress); ok {
+		return a.resume(ctx, d, p)
+	}
+	if d.DecodeErr != nil {
+		return a.refuse(ctx, d, d.DecodeErr)
+	}
+	return a.attempts(ctx, d, firstAttempt(d, &a.Policy))
+}
+
+// resume goes on where the last call for the delivery stopped.
+func (a *agent) resume(ctx context.Context, d *transport.Delivery, p *progress) transport.Outcome {
+	switch {
+	case p.letter != nil:
+		return a.bury(ctx, d, p)
+	case p.outputs != nil:
+		return a.publish(ctx, d, p, p.outputs)
+	case p.judge:
+		p.judge = false
+		out, again := a.failed(ctx, d, p)
+		if !again {
+			return out
+		}
+	}
+	return a.attempts(ctx, d, p.attempt+1)
+}
+
+// firstAttempt is the number of the first attempt of a delivery. Without
+// records it is known only for the first delivery; later ones take the upper
+// bound that follows from the broker's count, in which hand-backs count too.
+func firstAttempt(d *transport.Delivery, p *Policy) int {
+	if d.Raw == nil || d.Raw.Deliveries <= 1 {
+		return 1
+	}
+	return 1 + p.Immediate + d.Raw.Deliveries - 1
+}
+
+// attempts makes attempts in place until one succeeds or the message has to
+// wait or go.
+func (a *agent) attempts(ctx context.Context, d *transport.Delivery, n int) transport.Outcome {
+	for ; ; n++ {
+		handler, out, ok := a.admit(ctx, d)
+		if !ok {
+			return out
+		}
+		outs, err := a.attempt(ctx, d, n, handler)
+		if err == nil {
+			a.counts.handled.Add(1)
+			if len(outs) == 0 {
+				return transport.Done()
+			}
+			return a.publish(ctx, d, nil, outs)
+		}
+		p := note(d, n, err)
+		out, again := a.failed(ctx, d, p)
+		if !again {
+			return out
+		}
+	}
+}
+
+// admit decides what is not worth an attempt.
+func (a *agent) admit(ctx context.Context, d *transport.Delivery) (envelope.Handler, transport.Outcome, bool) {
+	in := d.Envelope
+	if !in.Expires.IsZero() && !time.Now().Before(in.Expires) {
+		return nil, a.drop(ctx, d, envelope.Expired), false
+	}
+	if in.Hops >= a.Policy.MaxHops {
+		err := &envelope.Error{Code: envelope.TooManyHops, Message: fmt.Sprintf(
+			"%d handlers passed this conversation on, the limit is %d: agents go round in a circle", in.Hops, a.Policy.MaxHops)}
+		return nil, a.refuse(ctx, d, err), false
+	}
+	handler, err := a.handlerOf(in)
+	if err != nil {
+		if a.Others == OthersIgnore && errors.Is(err, envelope.UnknownType) {
+			return nil, a.drop(ctx, d, envelope.UnknownType), false
+		}
+		return nil, a.refuse(ctx, d, err), false
+	}
+	// The place of validation against a schema, and then of the idempotency
+	// record, which opens here and is completed before the outputs go out.
+	return handler, transport.Outcome{}, true
+}
+
+// drop acknowledges a message that is not handled.
+func (a *agent) drop(ctx context.Context, d *transport.Delivery, reason envelope.Code) transport.Outcome {
+	text := "message ignored: no handler takes its type"
+	count := &a.counts.ignored
+	if reason == envelope.Expired {
+		text, count = "message expired before it was handled", &a.counts.expired
+	}
+	count.Add(1)
+	a.router.log.InfoContext(ctx, text, "agent", a.Name, "message", d.Envelope)
+	if a.router.options.Observe != nil {
+		a.router.observe(Dropped{Agent: a.Name, Topic: d.Topic, ID: d.Envelope.ID, Type: d.Envelope.Type, Reason: reason})
+	}
+	return transport.Done()
+}
+
+// attempt makes one attempt and returns its complete outputs.
+func (a *agent) attempt(
+	ctx context.Context, d *transport.Delivery, n int, h envelope.Handler,
+) ([]*envelope.Envelope, error) {
+	d.Envelope.Attempt = n
+	t := &attempt{emitter: a, in: d.Envelope, began: time.Now()}
+	if a.Policy.Timeout > 0 {
+		t.deadline = t.began.Add(a.Policy.Timeout)
+	}
+	t.Init(ctx, t.deadline)
+	place := a.running.add(t)
+	returned, err := t.call(h, func(err error) {
+		a.end(t, place)
+		note(d, n, err).judge = true
+		a.attempted(d, n, t, 0, err)
+	})
+	emitted, refused := a.end(t, place)
+	var outs []*envelope.Envelope
+	if err = a.verdict(t, err, refused); err == nil {
+		outs, err = a.collect(t.in, emitted, returned)
+	}
+	if err != nil && t.stack != "" {
+		note(d, n, err).stack = t.stack
+	}
+	a.attempted(d, n, t, len(outs), err)
+	return outs, err
+}
+
+// end closes an attempt and returns what it emitted, or why that failed.
+func (a *agent) end(t *attempt, place int) ([]*envelope.Envelope, error) {
+	a.running.remove(place)
+	t.Cancel(nil)
+	return t.end()
+}
+
+// verdict is the error of an attempt that returned err: its deadline, and what
+// Emit refused, count too.
+func (a *agent) verdict(t *attempt, err, refused error) error {
+	if err == nil {
+		err = refused
+	}
+	if t.deadline.IsZero() {
+		return err
+	}
+	now := time.Now()
+	switch {
+	case t.givenUp(now):
+		return a.timedOut("the handler returned %v after its timeout of %v, when it had been given up", now.Sub(t.deadline), err)
+	case err == nil || now.Before(t.deadline) || hasFinalCode(err):
+		return err
+	default:
+		return a.timedOut("the handler failed %v after its timeout of %v", now.Sub(t.deadline), err)
+	}
+}
+
+func (a *agent) timedOut(format string, late time.Duration, err error) error {
+	return &envelope.Error{
+		Code: envelope.Timeout, Message: fmt.Sprintf(format, late.Round(time.Millisecond), a.Policy.Timeout), Err: err,
+	}
+}
+
+// hasFinalCode reports whether the handler said what has to happen.
+func hasFinalCode(err error) bool {
+	code := codeOf(err)
+	return code == envelope.Rejected || code == envelope.Retry
+}
+
+// note keeps what failed with the delivery.
+func note(d *transport.Delivery, n int, err error) *progress {
+	p, ok := d.State.(*progress)
+	if !ok {
+		p = &progress{began: time.Now()}
+		d.State = p
+	}
+	if p.attempt != n {
+		p.attempt, p.stack = n, ""
+	}
+	p.err = err
+	return p
+}
+
+func (a *agent) attempted(d *transport.Delivery, n int, t *attempt, outputs int, err error) {
+	if a.router.options.Observe != nil {
+		a.router.observe(Attempted{
+			Agent: a.Name, Topic: d.Topic, ID: d.Envelope.ID, Type: d.Envelope.Type,
+			Attempt: n, Took: time.Since(t.began), Outputs: outputs, Err: err,
+		})
+	}
+}

@@ -1,0 +1,64 @@
+package router
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/anywire/anywire/transport"
+)
+
+// Stopped is the state of an agent that does not run.
+const Stopped transport.State = "stopped"
+
+// Health is a snapshot of one agent: its subscription, what it counted since it
+// was made, and how many of its slots are held by handlers that were given up.
+type Health struct {
+	transport.Health
+
+	Agent     string
+	Slots     int // handlers that may run at once
+	Abandoned int // those that ignore the end of their context
+
+	Handled, Retried, DeadLettered, Expired, Ignored, EmittedLate uint64
+}
+
+// Live is false when so many slots are abandoned that only a restart helps; the
+// reason says so.
+func (h *Health) Live() (live bool, reason string) {
+	if h.Abandoned == 0 || 2*h.Abandoned < h.Slots {
+		return true, ""
+	}
+	return false, fmt.Sprintf("agent %q: %d of %d handlers ignore the end of their context: restart this process",
+		h.Agent, h.Abandoned, h.Slots)
+}
+
+// counts are what an agent counts.
+type counts struct {
+	handled, retried, deadLettered, expired, ignored, emittedLate atomic.Uint64
+}
+
+func (a *agent) health(now time.Time) Health {
+	h := Health{
+		Agent: a.Name, Slots: a.concurrency(), Abandoned: a.running.abandoned(now),
+		Handled: a.counts.handled.Load(), Retried: a.counts.retried.Load(),
+		DeadLettered: a.counts.deadLettered.Load(), Expired: a.counts.expired.Load(),
+		Ignored: a.counts.ignored.Load(), EmittedLate: a.counts.emittedLate.Load(),
+	}
+	h.Health = a.subscription()
+	return h
+}
+
+func (a *agent) subscription() transport.Health {
+	none := transport.Health{Topic: a.Topic, Group: a.Subscription.Group, State: Stopped}
+	if a.Transport == nil {
+		return none
+	}
+	none.Transport = a.Transport.Name()
+	for _, h := range a.Transport.Health() {
+		if h.Topic == a.Topic && h.Group == a.Subscription.Group {
+			return h
+		}
+	}
+	return none
+}
