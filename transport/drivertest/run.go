@@ -1,0 +1,105 @@
+package drivertest
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Run proves a driver against the contract: one subtest per case. It returns
+// when all have ended, and logs one line that counts the cases and names those
+// that were skipped, with the reason.
+func Run(t *testing.T, h Harness) {
+	t.Helper()
+	h = h.withDefaults()
+	if h.Open == nil {
+		t.Fatal("Harness.Open is nil: the suite needs a driver")
+	}
+	cases := Cases()
+	for _, name := range unknown(h.Skip, cases) {
+		t.Errorf("Harness.Skip names %q, which is no case; Cases lists them", name)
+	}
+	var skips tally
+	for _, theme := range themes(cases) {
+		t.Run(theme[0].theme(), func(t *testing.T) {
+			for _, c := range theme {
+				t.Run(c.what(), func(t *testing.T) { c.test(t, h, &skips) })
+			}
+		})
+	}
+	t.Log(skips.summary())
+}
+
+func (c Case) test(t *testing.T, h Harness, skips *tally) {
+	t.Helper()
+	if !c.alone {
+		t.Parallel()
+	}
+	e := &env{TB: t, h: h, name: c.Name}
+	t.Cleanup(func() { skips.add(e, t.Skipped()) })
+	e.start(c)
+}
+
+func (c Case) theme() string {
+	theme, _, _ := strings.Cut(c.Name, "/")
+	return theme
+}
+
+func (c Case) what() string {
+	_, what, _ := strings.Cut(c.Name, "/")
+	return what
+}
+
+// themes splits cases where the first part of the name changes. Cases of one
+// theme run side by side, themes one after the other.
+func themes(cases []Case) [][]Case {
+	var all [][]Case
+	for _, c := range cases {
+		last := len(all) - 1
+		if last < 0 || all[last][0].theme() != c.theme() {
+			all = append(all, []Case{c})
+			continue
+		}
+		all[last] = append(all[last], c)
+	}
+	return all
+}
+
+// unknown are the names in skip that are no case.
+func unknown(skip map[string]string, cases []Case) []string {
+	names := slices.Sorted(maps.Keys(skip))
+	return slices.DeleteFunc(names, func(name string) bool {
+		return slices.ContainsFunc(cases, func(c Case) bool { return c.Name == name })
+	})
+}
+
+// tally counts what ran and why cases were skipped.
+type tally struct {
+	mu      sync.Mutex
+	ran     int
+	skipped []string
+}
+
+func (s *tally) add(e *env, skipped bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ran++
+	if skipped {
+		s.skipped = append(s.skipped, e.name+" ("+cmp.Or(e.skipped, "skipped by the harness")+")")
+	}
+}
+
+func (s *tally) summary() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	line := fmt.Sprintf("drivertest: %d cases, %d skipped", s.ran, len(s.skipped))
+	if len(s.skipped) == 0 {
+		return line
+	}
+	slices.Sort(s.skipped)
+	return line + ": " + strings.Join(s.skipped, ", ")
+}
