@@ -10,7 +10,7 @@ const (
 	AttrDeadLetterError    = "dlerror"    // the error's text, cut at 2 KiB
 	AttrDeadLetterAgent    = "dlagent"    // whose dead letter it is
 	AttrDeadLetterAttempts = "dlattempts" // that were made, decimal
-	AttrDeadLetterFirst    = "dlfirst"    // when the first attempt failed, RFC 3339
+	AttrDeadLetterFirst    = "dlfirst"    // when the first attempt began, RFC 3339
 	AttrDeadLetterLast     = "dllast"     // when the last attempt failed, RFC 3339
 	AttrDeadLetterHost     = "dlhost"     // where the last attempt ran
 	AttrDeadLetterStack    = "dlstack"    // the fingerprint of a panic's stack

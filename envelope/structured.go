@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -144,7 +143,7 @@ func (d *document) read(object []byte) error {
 		}
 		seen[name] = true
 		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil && err != io.EOF {
+		if err := decoder.Decode(&value); err != nil {
 			return &Error{Code: Invalid, Message: "event is not JSON", Err: err}
 		}
 		if err := d.member(name, value); err != nil {

@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/anywire/anywire/transport/driver"
@@ -174,6 +177,32 @@ func TestDedupVectors(t *testing.T) {
 		sum := sha256.Sum256(hashed)
 		if got := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]); got != v.DedupID {
 			t.Errorf("hashed_hex of %+v gives %s", v, got)
+		}
+	}
+}
+
+// The page quotes vectors: it must not say something else.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join("..", "docs", "wire.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(content)
+	for a := range attributes {
+		if !strings.Contains(page, "`"+a.String()+"`") {
+			t.Errorf("attribute %s is not documented", a)
+		}
+	}
+	for _, v := range readVectors[identityVectors](t, "identity.json").Dedup {
+		if v.Source == "/a" && !strings.Contains(page, v.DedupID) {
+			t.Errorf("the example of a deduplication id is not %s", v.DedupID)
+		}
+	}
+	for name := range strings.FieldsSeq("dlid dlreason dlerror dlagent dlattempts dlfirst dllast dlhost dlstack dltopic dlposition dlheaders " +
+		"deliverat deliverto attempt replycode replyerror frame frametoken frameend credit cancel") {
+		if !isReserved(name) || !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("%s is not reserved, or not documented", name)
 		}
 	}
 }
