@@ -58,8 +58,8 @@ func (k *checker) policy(path string, given, all Policy) {
 	k.duration(path+".timeout", given.Timeout, value.Duration(time.Millisecond), maxTime)
 	k.duration(path+".lease", given.Lease, value.Duration(100*time.Millisecond), value.Duration(12*time.Hour))
 	k.duration(path+".drain_timeout", given.DrainTimeout, value.Duration(time.Millisecond), value.Duration(24*time.Hour))
-	k.count(path+".retry.immediate", given.Retry.Immediate, 100)
-	k.count(path+".retry.delayed", given.Retry.Delayed, 1000)
+	k.count(path+".retry.immediate", given.Retry.Immediate, maxImmediate)
+	k.count(path+".retry.delayed", given.Retry.Delayed, maxDelayed)
 	if backoff := path + ".retry.backoff"; !given.Retry.Backoff.IsZero() || k.given(backoff) {
 		k.backoff(backoff, given.Retry.Backoff)
 	}

@@ -61,7 +61,7 @@ func (k *checker) fault(path, message, hint string) {
 	if k.doc != nil {
 		where = k.doc.where(path)
 		if n, exact := k.doc.root.find(path); exact && n.fromFile() {
-			message, hint = misfitOfFile, "the value comes from "+n.uses[0].written
+			message, hint = misfitOfFile, "the value comes from "+n.uses[0].shown()
 		}
 	}
 	k.note(where, path, message, hint)
@@ -105,10 +105,10 @@ func (k *checker) root() {
 		k.fault("transport", "is missing: the entries under transports do not say which one agents use",
 			"add, for example: transport: "+names[0])
 	}
-	checkEnums(k.fault, reflect.ValueOf(*k.Config), "")
 	if k.Idempotency.Store != "" && k.Idempotency.Store != None {
 		k.fault("idempotency.store", fmt.Sprintf("%q does not exist in this version: the only store is none", k.Idempotency.Store), "write store: none")
 	}
+	checkEnums(k.fault, reflect.ValueOf(*k.Config), "")
 	k.size("limits.body", k.Limits.Body, 1, value.GiB)
 	k.number("limits.attributes", k.Limits.Attributes, minAttributes, 1000)
 	k.size("limits.attribute_bytes", k.Limits.AttributeBytes, value.KiB, value.MiB)

@@ -65,7 +65,7 @@ type Retention struct {
 
 // Idempotency says where handled messages are remembered.
 type Idempotency struct {
-	Store string `yaml:"store" doc:"store of the records; none: a message may be handled more than once" default:"none" example:"none"`
+	Store string `yaml:"store" doc:"store of the records; none: a message may be handled more than once" default:"none" example:"none" enum:"none"`
 }
 
 // Limits bound one message. Zero fields have the defaults.

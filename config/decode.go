@@ -254,7 +254,7 @@ func (d *decoder) misfit(n *node, path, message string) {
 		message = misfitOfFile
 	}
 	if len(n.uses) > 0 {
-		hint = "the value comes from " + n.uses[0].written
+		hint = "the value comes from " + n.uses[0].shown()
 	}
 	d.at(n.at, path, message, hint)
 }

@@ -176,11 +176,8 @@ func (c *Config) masked(n *node, path string) *node {
 	shown.fields, shown.entries = nil, nil
 	switch n.kind {
 	case scalarNode:
-		if hidden := c.redact(n.text, path); n.fromFile() || hidden != n.text {
+		if hidden := c.redact(n.text, path); hidden != n.text {
 			shown.text, shown.tag = hidden, "!!str"
-			if n.fromFile() {
-				shown.text = "***"
-			}
 		}
 	case listNode:
 		for i, entry := range n.entries {
@@ -198,10 +195,20 @@ func (c *Config) masked(n *node, path string) *node {
 // redact answers a text as it may be shown at a path.
 func (c *Config) redact(text, path string) string {
 	key := path[strings.LastIndexByte(path, '.')+1:]
-	if text != "" && (isSensitive(key) || c.doc != nil && c.doc.secrets[path]) {
+	if text != "" && (isSensitive(key) || c.isSecret(path)) {
 		return "***"
 	}
 	return maskURL(text)
+}
+
+// isSecret reports whether a path was decoded into a secret, or holds what came
+// out of a file.
+func (c *Config) isSecret(path string) bool {
+	if c.doc == nil {
+		return false
+	}
+	n, exact := c.doc.root.find(path)
+	return c.doc.secrets[path] || exact && n.fromFile()
 }
 
 // yaml makes nodes for the YAML writer. A dollar sign is doubled, so that what

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"time"
@@ -133,11 +134,9 @@ func (x *explainer) fromFile(o *Origin, n *node) {
 	o.From, o.File, o.Line, o.Column = FromFile, n.at.src.name, n.at.line, n.at.col
 	for _, u := range n.uses {
 		o.From = FromVariable
+		o.Variables = append(o.Variables, u.shown())
 		if u.unset {
 			o.Note = "its default"
-			o.Variables = append(o.Variables, "${"+u.name+"}")
-		} else {
-			o.Variables = append(o.Variables, "${"+strings.TrimPrefix(u.name+":"+u.file, ":")+"}")
 		}
 	}
 }
@@ -167,17 +166,19 @@ type Timeline struct {
 
 // Timeline answers what the policy means for a message that always fails.
 // Longest counts handling and waits: a message may also wait for its turn, and
-// for a process that runs.
+// for a process that runs. It is rounded to milliseconds, and at most 146 years.
 func (p Policy) Timeline() Timeline {
 	p = p.filled()
+	immediate, delayed := p.Retry.counts()
 	t := Timeline{
-		Attempts: p.Attempts(), Immediate: *p.Retry.Immediate, Delayed: *p.Retry.Delayed,
-		Waits: p.Waits()[*p.Retry.Immediate:], Timeout: p.Timeout.Std(),
+		Attempts: 1 + immediate + delayed, Immediate: immediate, Delayed: delayed,
+		Waits: p.Waits()[immediate:], Timeout: p.Timeout.Std(),
 	}
-	t.Longest = time.Duration(t.Attempts) * t.Timeout
+	longest := float64(t.Attempts) * float64(t.Timeout)
 	for _, wait := range t.Waits {
-		t.Longest += wait + time.Duration(float64(wait)*Jitter)
+		longest += float64(wait) * (1 + Jitter)
 	}
+	t.Longest = time.Duration(min(longest, math.MaxInt64/2)).Round(time.Millisecond)
 	return t
 }
 

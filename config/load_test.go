@@ -44,7 +44,7 @@ func parsedWith(text string, env ...string) (*Config, error) {
 			}
 			return "", false
 		},
-		read: func(name string) (string, error) { return "content-of-" + filepath.Base(name), nil },
+		read: func(name string) (string, error) { return "hunter2-from-" + filepath.Base(name), nil },
 	}, []input{{name: "anywire.yaml", data: []byte(text)}})
 }
 

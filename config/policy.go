@@ -41,9 +41,11 @@ func (c *Config) Policy(agent string) Policy {
 	return p.filled()
 }
 
-// filled answers p with the built-in defaults in its zero fields.
+// filled answers p with the built-in defaults in its zero fields. It shares
+// nothing with p.
 func (p Policy) filled() Policy {
 	fillDefaults(reflect.ValueOf(&p).Elem())
+	p.Retry.Immediate, p.Retry.Delayed = new(*p.Retry.Immediate), new(*p.Retry.Delayed)
 	if p.Window == 0 {
 		p.Window = max(4*p.Concurrency, 64)
 	}
@@ -64,16 +66,30 @@ func (p Policy) Attempts() int { return len(p.Waits()) + 1 }
 // added by whoever waits. Zero fields of p count as the built-in defaults.
 func (p Policy) Waits() []time.Duration {
 	p = p.filled()
-	immediate, delayed := max(*p.Retry.Immediate, 0), max(*p.Retry.Delayed, 0)
+	immediate, delayed := p.Retry.counts()
 	waits := make([]time.Duration, immediate, immediate+delayed)
 	wait, longest := p.Retry.Backoff.Min.Std(), p.Retry.Backoff.Max.Std()
 	for range delayed {
 		waits = append(waits, min(wait, longest))
-		if wait < longest {
+		if wait > longest/2 {
+			wait = longest
+		} else {
 			wait *= 2
 		}
 	}
 	return waits
+}
+
+// The most retries that a policy may ask for.
+const (
+	maxImmediate = 100
+	maxDelayed   = 1000
+)
+
+// counts answers how many retries there are, within what is allowed even where
+// nobody checked.
+func (r Retry) counts() (immediate, delayed int) {
+	return min(max(*r.Immediate, 0), maxImmediate), min(max(*r.Delayed, 0), maxDelayed)
 }
 
 // Agent answers an agent with every field filled, as [Config.Policy] does for

@@ -123,7 +123,10 @@ func schemaOf(t reflect.Type) schema {
 }
 
 // durationPattern is the text of a duration: days, hours and less, or 0.
-const durationPattern = `(0|(\d+(\.\d+)?d)?(\d*\.?\d+(h|m|s|ms|us|µs|μs|ns))*)`
+const (
+	clockPattern    = `(\d+\.?\d*|\.\d+)(h|m|s|ms|us|µs|μs|ns)`
+	durationPattern = `(0|\d+(\.\d+)?d(` + clockPattern + `)*|(` + clockPattern + `)+)`
+)
 
 func plainSchema(t reflect.Type) schema {
 	switch t.Kind() {

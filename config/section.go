@@ -90,8 +90,6 @@ func (doc *document) where(path string) place {
 		return n.where()
 	case n.key.src != nil:
 		return n.key
-	case n.at.src != nil:
-		return place{n.at.src, 1, 1}
 	}
-	return place{}
+	return n.at
 }

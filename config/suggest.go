@@ -9,13 +9,22 @@ func contains(list []string, s string) bool { return slices.Contains(list, s) }
 
 // suggest answers the known name that is most like a wrong one, or "".
 func suggest(wrong string, known []string) string {
-	best, least := "", 1+max(1, len(wrong)/3)
+	best, least := "", 1+mistakes(wrong)
 	for _, name := range known {
 		if d := distance(normal(wrong), normal(name)); d < least {
 			best, least = name, d
 		}
 	}
 	return best
+}
+
+// mistakes is how many letters of a name may be wrong.
+func mistakes(name string) int {
+	const short = 3
+	if len(name) < short {
+		return 0
+	}
+	return max(1, len(name)/short)
 }
 
 // normal makes names alike that differ in how words are joined.
@@ -51,15 +60,4 @@ func distance(a, b string) int {
 		before, row = row, next
 	}
 	return row[len(y)]
-}
-
-// oneOf lists alternatives for a message.
-func oneOf(names []string) string {
-	switch len(names) {
-	case 0:
-		return "none"
-	case 1:
-		return names[0]
-	}
-	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
 }

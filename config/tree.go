@@ -317,13 +317,14 @@ func (n *node) find(path string) (found *node, exact bool) {
 	}
 	path = strings.TrimPrefix(path, ".")
 	best := n
-	for _, child := range n.children(path) {
-		rest := path[len(child.name):]
-		deepest, exact := child.node.find(rest)
+	for i, child := range n.children(path) {
+		deepest, exact := child.node.find(path[len(child.name):])
 		if exact {
 			return deepest, true
 		}
-		best = deepest
+		if i == 0 {
+			best = deepest
+		}
 	}
 	return best, false
 }
@@ -333,8 +334,8 @@ type named struct {
 	node *node
 }
 
-// children lists the values whose names a path may begin with, the longest last
-// so that its remains win over those of a shorter one.
+// children lists the values whose names a path may begin with, the longest
+// first.
 func (n *node) children(path string) []named {
 	var list []named
 	for i, entry := range n.entries {
@@ -347,7 +348,7 @@ func (n *node) children(path string) []named {
 			list = append(list, named{name, n.fields[name]})
 		}
 	}
-	slices.SortFunc(list, func(a, b named) int { return len(a.name) - len(b.name) })
+	slices.SortFunc(list, func(a, b named) int { return len(b.name) - len(a.name) })
 	return list
 }
 

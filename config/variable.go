@@ -188,6 +188,14 @@ func (e *expander) fault(n *node, written, path, message, hint string) {
 	n.broken = true
 }
 
+// shown answers a variable without its default, which may be a secret.
+func (u use) shown() string {
+	if u.file != "" {
+		return u.written
+	}
+	return "${" + u.name + "}"
+}
+
 // fromFile reports whether any part of a scalar is the content of a file, which
 // is not shown.
 func (n *node) fromFile() bool {
