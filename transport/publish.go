@@ -117,7 +117,10 @@ func (t *Transport) sendable(e *envelope.Envelope) error {
 	if !e.DeliverAt.IsZero() && !t.caps.DelayedPublish {
 		return t.unsupported("deliver later than at once: publish without a delay, or to a topic of another transport")
 	}
-	return t.checkLimits(e)
+	if len(e.Extensions) > 0 && e.Reserved(envelope.AttrDeadLetterReason) != "" {
+		return nil // a dead letter may hold what broke a limit
+	}
+	return t.limits.Check(e)
 }
 
 func (t *Transport) fill(m *driver.Message, b *batch, topic string, e *envelope.Envelope) {
@@ -139,7 +142,7 @@ func (t *Transport) fill(m *driver.Message, b *batch, topic string, e *envelope.
 // dedupID is the message's, or that of the dead letter that it is.
 func dedupID(e *envelope.Envelope, topic string) string {
 	if len(e.Extensions) > 0 {
-		if id := e.Reserved("dlid"); id != "" {
+		if id := e.Reserved(envelope.AttrDeadLetterID); id != "" {
 			return id
 		}
 	}

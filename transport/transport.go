@@ -28,14 +28,15 @@ var (
 // Transport publishes and subscribes on one broker. It is safe for concurrent
 // use.
 type Transport struct {
-	driver  driver.Driver
-	caps    driver.Capabilities
-	binding *envelope.Binding
-	options Options
-	limits  envelope.Limits
-	log     *slog.Logger
-	waits   scheduler
-	batches sync.Pool // of *batch
+	driver   driver.Driver
+	caps     driver.Capabilities
+	binding  *envelope.Binding
+	options  Options
+	limits   envelope.Limits
+	mostBody int // of a message that is received
+	log      *slog.Logger
+	waits    scheduler
+	batches  sync.Pool // of *batch
 
 	mu     sync.Mutex
 	subs   map[*subscription]struct{}
@@ -55,6 +56,9 @@ func New(d driver.Driver, o *Options) *Transport {
 		t.limits = *t.options.Limits
 	}
 	t.log = cmp.Or(t.options.Logger, slog.New(slog.DiscardHandler))
+	// A structured message holds attributes and, at the most, a body in base64.
+	t.mostBody = cmp.Or(t.limits.Body, envelope.DefaultBodyLimit)*4/3 +
+		2*cmp.Or(t.limits.AttributeBytes, envelope.DefaultAttributeBytesLimit)
 	style := t.caps.Headers
 	t.binding = envelope.NewBinding(style.Prefix, style.ContentType, style.Percent)
 	t.batches.New = func() any { return new(batch) }
@@ -104,7 +108,8 @@ func (t *Transport) EnsureTopic(ctx context.Context, spec driver.Topic) (driver.
 
 // Browse shows the messages of a topic to fn without a group and without
 // settling, until fn returns false, ctx ends or, unless follow is set, what was
-// there at the call has been seen.
+// there at the call has been seen. Limits do not apply: dead letters hold what
+// broke them.
 func (t *Transport) Browse(
 	ctx context.Context, topic string, start driver.Start, follow bool, fn func(*Delivery) bool,
 ) error {
@@ -115,7 +120,7 @@ func (t *Transport) Browse(
 	err := browser.Browse(ctx, t.options.Prefix+topic, start, follow, func(m *driver.Message) bool {
 		d := Delivery{Raw: m, Topic: topic}
 		var e envelope.Envelope
-		if d.DecodeErr = t.decode(m, topic, &e); d.DecodeErr == nil {
+		if d.DecodeErr = t.read(m, topic, &e); d.DecodeErr == nil {
 			d.Envelope = &e
 		}
 		return fn(&d)
@@ -223,8 +228,19 @@ func (t *Transport) observe(e Event) {
 	}
 }
 
-// decode reads what the broker carried.
+// decode reads what the broker carried, within the limits.
 func (t *Transport) decode(m *driver.Message, topic string, into *envelope.Envelope) error {
+	if len(m.Body) > t.mostBody {
+		return &envelope.Error{Code: envelope.TooLarge, Message: fmt.Sprintf(
+			"body has %d bytes, more than limits.body allows in any form", len(m.Body))}
+	}
+	if err := t.read(m, topic, into); err != nil {
+		return err
+	}
+	return t.limits.Check(into)
+}
+
+func (t *Transport) read(m *driver.Message, topic string, into *envelope.Envelope) error {
 	if local, ok := m.Local.(*envelope.Envelope); ok {
 		*into = *local
 	} else if err := t.binding.Decode(m.Headers, m.Body, into); err != nil {
@@ -232,13 +248,5 @@ func (t *Transport) decode(m *driver.Message, topic string, into *envelope.Envel
 	}
 	into.Topic = topic
 	into.DeliverAt, into.Attempt = time.Time{}, 0
-	return t.checkLimits(into)
-}
-
-// checkLimits spares dead letters: they hold what broke a limit.
-func (t *Transport) checkLimits(e *envelope.Envelope) error {
-	if len(e.Extensions) > 0 && e.Reserved("dlreason") != "" {
-		return nil
-	}
-	return t.limits.Check(e)
+	return nil
 }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/anywire/anywire"
+	"github.com/anywire/anywire/config"
+	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/transport/driver"
+)
+
+const slowHandlers = 10_000
+
+func slowRows() []row {
+	return []row{
+		{
+			name: "10,000 handlers of 1 s", shape: "in flight in one process", unit: "completions/s", goal: "≥ 9,900",
+			single: inChild("slow-rate"),
+		},
+		{
+			name: "10,000 handlers of 1 s, resident", shape: "in flight in one process", unit: "MB", goal: "≤ 200",
+			single: inChild("slow-memory"),
+		},
+	}
+}
+
+// slow keeps 10,000 handlers busy for some seconds. It answers completions per
+// second and the resident memory in megabytes.
+func slow(ctx context.Context) (rate, resident float64, err error) {
+	var finished atomic.Int64
+	agent := config.Agent{}
+	agent.Concurrency, agent.Window = slowHandlers, 2*slowHandlers
+	a, err := startApp(ctx, anywire.Options{}, agent, func(a *anywire.App) {
+		a.HandleEnvelope("sink", func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
+			timer := time.NewTimer(time.Second)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+				finished.Add(1)
+				return nil, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		})
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	t, err := a.Transport("memory")
+	if err != nil {
+		return 0, 0, err
+	}
+	const seconds = 6
+	publishing, stop := context.WithCancel(driver.WithOverflow(ctx))
+	published := make(chan error, 1)
+	go func() { published <- publishAll(publishing, t, "bench", (seconds+3)*slowHandlers, 64, noKey) }()
+	if err := sleep(ctx, 2500*time.Millisecond); err != nil {
+		return 0, 0, err
+	}
+	before, began := finished.Load(), time.Now()
+	if err := sleep(ctx, seconds*time.Second-2500*time.Millisecond); err != nil {
+		return 0, 0, err
+	}
+	rate = float64(finished.Load()-before) / time.Since(began).Seconds()
+	resident, err = residentMB()
+	stop()
+	<-published
+	a.Close()
+	<-a.done
+	return rate, resident, err
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
