@@ -17,7 +17,7 @@ import (
 func ok(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) { return nil, nil }
 
 func TestExpiredIsSettledUnhandled(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		h, calls := failing(errBoom)
 		w.handle(h)
 		w.publish(message(envelope.WithExpiry(time.Now().Add(time.Second))))
@@ -37,7 +37,7 @@ func TestExpiredIsSettledUnhandled(t *testing.T) {
 }
 
 func TestExpiryEndsRetries(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		h, calls := failing(errBoom)
 		w.handle(h)
 		w.start()
@@ -50,7 +50,7 @@ func TestExpiryEndsRetries(t *testing.T) {
 }
 
 func TestHopLimit(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.agent.Topic, w.agent.Produces = "in", "in" // a circle
 		calls := 0
 		w.handle(func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
@@ -84,7 +84,7 @@ func TestUnknownTypesAndVersions(t *testing.T) {
 		"ignored":         {wire: "test.other@1", others: router.OthersIgnore, ignored: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
+			inWorld(t, func(t *testing.T, w *world) {
 				w.agent.Others = test.others
 				w.agent.Routes = []router.Route{
 					{Type: "test.job", Version: 1, Handle: ok}, {Type: "test.job", Version: 2, Handle: ok},
@@ -118,7 +118,7 @@ func TestUnknownTypesAndVersions(t *testing.T) {
 }
 
 func TestUndecodableIsWrapped(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.handle(ok)
 		w.start()
 		raw := &driver.Message{
@@ -149,7 +149,7 @@ func TestUndecodableIsWrapped(t *testing.T) {
 }
 
 func TestMiddlewareStandsAroundEveryAttempt(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		var order []string
 		named := func(name string) envelope.Middleware {
 			return func(next envelope.Handler) envelope.Handler {
@@ -174,7 +174,7 @@ func TestMiddlewareStandsAroundEveryAttempt(t *testing.T) {
 }
 
 func TestALostDeadLetterTopicKeepsTheMessage(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		refusing := &refusing{Driver: w.transport.Driver(), topic: "agent.dead"}
 		w.agent.Transport = transport.New(refusing, nil)
 		h, calls := failing(envelope.Reject(errBoom))

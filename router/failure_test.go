@@ -27,7 +27,7 @@ func failing(err error) (envelope.Handler, *[]time.Time) {
 func TestRetriesInPlaceThenDelayedThenDeadLetter(t *testing.T) {
 	for name, order := range map[string]transport.Order{"unordered": transport.OrderNone, "by key": transport.OrderKey} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
+			inWorld(t, func(t *testing.T, w *world) {
 				h, calls := failing(errBoom)
 				w.handle(h)
 				w.agent.Subscription.Order = order
@@ -62,7 +62,7 @@ func TestRetriesInPlaceThenDelayedThenDeadLetter(t *testing.T) {
 func TestAttemptNumbers(t *testing.T) {
 	for name, order := range map[string]transport.Order{"unordered": transport.OrderNone, "by key": transport.OrderKey} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
+			inWorld(t, func(t *testing.T, w *world) {
 				var numbers []int
 				w.handle(func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 					numbers = append(numbers, in.Attempt)
@@ -83,7 +83,7 @@ func TestAttemptNumbers(t *testing.T) {
 }
 
 func TestReject(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		h, calls := failing(envelope.Reject(errBoom))
 		w.handle(h)
 		w.start()
@@ -117,7 +117,7 @@ func TestReject(t *testing.T) {
 func TestRetryAfterNamesTheWaitAndCounts(t *testing.T) {
 	for name, order := range map[string]transport.Order{"unordered": transport.OrderNone, "strict": transport.OrderStrict} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
+			inWorld(t, func(t *testing.T, w *world) {
 				h, calls := failing(envelope.RetryAfter(7*time.Second, errBoom))
 				w.handle(h)
 				w.agent.Policy.Immediate = 0
@@ -140,7 +140,7 @@ func TestRetryAfterNamesTheWaitAndCounts(t *testing.T) {
 }
 
 func TestOwnCodeIsTheReason(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		h, _ := failing(&envelope.Error{Code: "quota", Message: "42 of 42 calls used"})
 		w.handle(h)
 		w.start()
@@ -154,7 +154,7 @@ func TestOwnCodeIsTheReason(t *testing.T) {
 }
 
 func TestPanic(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.handle(func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) { panic("at the disco") })
 		w.agent.Policy.Immediate, w.agent.Policy.Delayed = 0, 0
 		w.start()
@@ -177,7 +177,7 @@ func TestPanic(t *testing.T) {
 }
 
 func TestGoexitIsAFailedAttempt(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		calls := 0
 		w.handle(func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) {
 			calls++
@@ -200,7 +200,7 @@ func TestGoexitIsAFailedAttempt(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.agent.Policy = router.Policy{Timeout: 3 * time.Second}
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 			if at, ok := ctx.Deadline(); !ok || time.Until(at) != 3*time.Second {
@@ -219,7 +219,7 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestRejectAfterTheTimeoutIsStillOne(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.agent.Policy.Timeout = time.Second
 		w.handle(func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) {
 			time.Sleep(2 * time.Second)
@@ -235,7 +235,7 @@ func TestRejectAfterTheTimeoutIsStillOne(t *testing.T) {
 }
 
 func TestAbandonedHandlers(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		release := make(chan struct{})
 		w.agent.Policy = router.Policy{Timeout: time.Second}
 		w.agent.Subscription.Concurrency = 4
@@ -265,7 +265,7 @@ func TestAbandonedHandlers(t *testing.T) {
 }
 
 func TestAHealthyMessageIsNotBuriedByDrain(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.agent.Policy = router.Policy{}
 		w.agent.Subscription.DrainTimeout = time.Second
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
@@ -290,7 +290,7 @@ func TestAHealthyMessageIsNotBuriedByDrain(t *testing.T) {
 }
 
 func TestTheCountBuriesOnlyAfterAnAttemptHere(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.publish(message())
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()

@@ -32,6 +32,15 @@ func (r *refusing) Publish(ctx context.Context, topic string, msgs []*driver.Mes
 	return r.Driver.Publish(ctx, topic, msgs)
 }
 
+// prompt is a driver that cannot deliver later.
+type prompt struct{ driver.Driver }
+
+func (p prompt) Capabilities() driver.Capabilities {
+	caps := p.Driver.Capabilities()
+	caps.DelayedPublish = false
+	return caps
+}
+
 func output(data string, o ...envelope.Option) *envelope.Envelope {
 	e, err := envelope.New(envelope.Raw{Type: "test.out@1", Data: []byte(data)}, o...)
 	if err != nil {
@@ -41,7 +50,7 @@ func output(data string, o ...envelope.Option) *envelope.Envelope {
 }
 
 func TestOutputsInheritAndGoWhereTheyShould(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 			if err := router.Emit(ctx, output("1")); err != nil {
 				return nil, err
@@ -72,7 +81,7 @@ func TestOutputsInheritAndGoWhereTheyShould(t *testing.T) {
 }
 
 func TestARepeatedAttemptMakesEqualIDs(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		var ids [][]string
 		w.options.PublishMiddleware = []envelope.PublishMiddleware{func(next envelope.PublishFunc) envelope.PublishFunc {
 			return func(ctx context.Context, e *envelope.Envelope) error {
@@ -98,7 +107,7 @@ func TestARepeatedAttemptMakesEqualIDs(t *testing.T) {
 }
 
 func TestUnpublishedOutputsAreSentAgainWithoutTheHandler(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		refusing := &refusing{Driver: w.transport.Driver(), topic: "out"}
 		outside := transport.New(refusing, &transport.Options{Name: "outside"})
 		w.options.Route = func(string) (*transport.Transport, error) { return outside, nil }
@@ -143,10 +152,9 @@ func TestBadOutputsFailTheAttempt(t *testing.T) {
 		}, envelope.Invalid, "type is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				if name == "delayed" && w.transport.Capabilities().DelayedPublish {
-					t.Skip("this transport can delay")
-				}
+			inWorld(t, func(t *testing.T, w *world) {
+				outside := transport.New(prompt{w.transport.Driver()}, nil)
+				w.options.Route = func(string) (*transport.Transport, error) { return outside, nil }
 				w.agent.Policy = router.Policy{}
 				w.handle(test.handle)
 				w.start()
@@ -174,7 +182,7 @@ func returning(outs ...*envelope.Envelope) envelope.Handler {
 func TestNowhereToGo(t *testing.T) {
 	for name, discard := range map[string]bool{"an error": false, "discarded": true} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
+			inWorld(t, func(t *testing.T, w *world) {
 				w.agent.Produces, w.agent.Discard = "", discard
 				w.agent.Policy = router.Policy{}
 				w.handle(returning(output("x")))
@@ -190,7 +198,7 @@ func TestNowhereToGo(t *testing.T) {
 }
 
 func TestEmitOutsideAndLate(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		if err := router.Emit(t.Context(), output("x")); !errors.Is(err, envelope.Invalid) {
 			t.Errorf("outside: %v", err)
 		}
@@ -221,7 +229,7 @@ func TestEmitOutsideAndLate(t *testing.T) {
 }
 
 func TestAFailedAttemptPublishesNothing(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.agent.Policy = router.Policy{}
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 			if err := router.Emit(ctx, output("x")); err != nil {
@@ -239,7 +247,7 @@ func TestAFailedAttemptPublishesNothing(t *testing.T) {
 }
 
 func TestDeadLettersDoNotTravelOn(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.handle(func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 			return []*envelope.Envelope{in}, nil
 		})
