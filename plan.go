@@ -1,0 +1,140 @@
+package anywire
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/anywire/anywire/config"
+	"github.com/anywire/anywire/router"
+	"github.com/anywire/anywire/transport"
+	"github.com/anywire/anywire/transport/driver"
+)
+
+// timesOf is how many attempts are made in place, as a factor.
+func timesOf(immediate int) time.Duration { return time.Duration(1 + immediate) }
+
+// plan opens the transports of the agents that run here and describes those
+// agents to the router. The configuration is valid.
+func (a *App) plan(ctx context.Context) (*router.Options, error) {
+	o := &router.Options{
+		System: a.config.Name, Route: a.links.route,
+		Middleware: a.middleware, PublishMiddleware: a.publishMiddleware,
+		Limits: a.limits(), Logger: a.options.Logger, Observe: a.options.Observe,
+	}
+	onCycle := map[string]bool{}
+	for _, cycle := range a.config.Cycles() {
+		for _, name := range cycle {
+			onCycle[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.config.Agents)) {
+		if !a.selected(name) {
+			continue
+		}
+		agent, err := a.planAgent(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("agent %q: %w", name, err)
+		}
+		agent.OnCycle = onCycle[name]
+		o.Agents = append(o.Agents, agent)
+	}
+	return o, nil
+}
+
+func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) {
+	c, _ := a.config.Agent(name)
+	t, err := a.links.open(ctx, c.Transport)
+	if err != nil {
+		return router.Agent{}, err
+	}
+	if err := a.ensureTopics(ctx, t, &c); err != nil {
+		return router.Agent{}, err
+	}
+	agent := router.Agent{
+		Name: name, Transport: t, Topic: c.Consumes, Produces: c.Produces, DeadLetter: c.DeadLetter,
+		Policy: policyOf(&c), Subscription: subscriptionOf(&c),
+	}
+	if c.Produces == config.None {
+		agent.Produces, agent.Discard = "", true
+	}
+	if c.Others == "ignore" {
+		agent.Others = router.OthersIgnore
+	}
+	for _, in := range a.handlers[name].inputs {
+		agent.Routes = append(agent.Routes, in.route)
+	}
+	return agent, nil
+}
+
+// ensureTopics creates, or checks, what an agent reads and writes. Dead letters
+// have no age limit unless they are given one.
+func (a *App) ensureTopics(ctx context.Context, t *transport.Transport, c *config.Agent) error {
+	if err := a.ensure(ctx, t, c.Consumes, 0); err != nil {
+		return err
+	}
+	if err := a.ensure(ctx, t, c.DeadLetter, -1); err != nil {
+		return err
+	}
+	if c.Produces == "" || c.Produces == config.None {
+		return nil
+	}
+	name, err := a.links.where(c.Produces)
+	if err != nil {
+		return err
+	}
+	to, err := a.links.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	return a.ensure(ctx, to, c.Produces, 0)
+}
+
+func policyOf(c *config.Agent) router.Policy {
+	p := router.Policy{
+		Timeout:    c.Timeout.Std(),
+		BackoffMin: c.Retry.Backoff.Min.Std(), BackoffMax: c.Retry.Backoff.Max.Std(), MaxHops: c.MaxHops,
+	}
+	if c.Retry.Immediate != nil {
+		p.Immediate = *c.Retry.Immediate
+	}
+	if c.Retry.Delayed != nil {
+		p.Delayed = *c.Retry.Delayed
+	}
+	return p
+}
+
+func subscriptionOf(c *config.Agent) transport.SubscribeOptions {
+	o := transport.SubscribeOptions{
+		Group: c.Group, Concurrency: c.Concurrency, Window: c.Window, LaneLimit: c.LaneLimit,
+		Lease: c.Lease.Std(), DrainTimeout: c.DrainTimeout.Std(), Order: orderOf(c.Order),
+	}
+	if from, err := config.ParseFrom(c.From); err == nil {
+		o.Start = startOf(from)
+	}
+	return o
+}
+
+func orderOf(name string) transport.Order {
+	switch name {
+	case "key":
+		return transport.OrderKey
+	case "strict":
+		return transport.OrderStrict
+	default:
+		return transport.OrderNone
+	}
+}
+
+func startOf(from config.From) driver.Start {
+	switch {
+	case from.Now:
+		return driver.Start{At: driver.StartNow}
+	case !from.Time.IsZero():
+		return driver.Start{At: driver.StartTime, Time: from.Time}
+	default:
+		return driver.Start{}
+	}
+}

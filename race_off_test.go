@@ -1,0 +1,5 @@
+//go:build !race
+
+package anywire_test
+
+const raceDetector = false
