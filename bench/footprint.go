@@ -20,6 +20,7 @@ import (
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/transport"
+	"github.com/anywire/anywire/transport/driver"
 	"github.com/anywire/anywire/transport/memory"
 )
 
@@ -77,7 +78,7 @@ func queued(ctx context.Context) (float64, error) {
 	broker := memory.New(&memory.Options{Capacity: n})
 	t := transport.New(broker, nil)
 	// A group that is never read, so that the topic is no ring of the newest.
-	src, err := broker.Subscribe(ctx, subscription())
+	src, err := broker.Subscribe(ctx, driver.Subscription{Topic: "bench", Group: "late", Window: 1, Lease: time.Hour})
 	if err != nil {
 		return 0, err
 	}

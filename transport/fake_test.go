@@ -66,14 +66,20 @@ func (f *fake) Subscribe(_ context.Context, sub driver.Subscription) (driver.Sou
 // source waits until the n-th subscription of the test was made.
 func (f *fake) source(n int) *fakeSource {
 	for {
-		f.mu.Lock()
-		if len(f.sources) > n {
-			defer f.mu.Unlock()
-			return f.sources[n]
+		if s := f.sourceNow(n); s != nil {
+			return s
 		}
-		f.mu.Unlock()
 		time.Sleep(time.Millisecond) // virtual: every caller runs in a bubble
 	}
+}
+
+func (f *fake) sourceNow(n int) *fakeSource {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.sources) <= n {
+		return nil
+	}
+	return f.sources[n]
 }
 
 // fakeSource gives what was pushed and records what was settled.

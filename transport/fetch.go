@@ -62,7 +62,7 @@ func (src *source) open(ctx context.Context) error {
 	}
 	opened, err := s.t.driver.Subscribe(ctx, sub)
 	if err != nil {
-		return err //nolint:wrapcheck // the caller says which subscription it is
+		return err
 	}
 	s.mu.Lock()
 	defer s.unlock()

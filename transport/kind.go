@@ -62,13 +62,13 @@ func (k kind[O]) options(options any) (O, error) {
 	switch o := options.(type) {
 	case nil:
 		return zero, nil
-	case O:
-		return o, nil
 	case *O:
 		if o == nil {
 			return zero, nil
 		}
 		return *o, nil
+	case O:
+		return o, nil
 	}
 	return zero, fmt.Errorf("options of transport kind %q are a %T: use %T", k.name, options, zero)
 }

@@ -65,7 +65,8 @@ func (o *SubscribeOptions) withDefaults(topic string, caps driver.Capabilities) 
 	setDefault(&s.Lease, 30*time.Second)
 	setDefault(&s.DrainTimeout, 30*time.Second)
 	setDefault(&s.Member, envelope.NewID())
-	return s, s.check(caps)
+	err := s.check(caps)
+	return s, err
 }
 
 func (o *SubscribeOptions) check(caps driver.Capabilities) error {

@@ -75,7 +75,7 @@ func (o *owner) balance(ctx context.Context) (time.Duration, error) {
 	}
 	leases, err := o.leaser.Leases(ctx, o.scope)
 	if err != nil {
-		return 0, err //nolint:wrapcheck // run says what it is about
+		return 0, err
 	}
 	share, held := o.share(leases)
 	mine := o.mine()

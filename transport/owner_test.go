@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,7 +129,8 @@ func shardsOf(r *rig) string { return fmt.Sprint(r.wire.Health()[0].Shards) }
 func newTable() *leases { return &leases{held: map[string]heldLease{}} }
 
 func TestShardsAreSharedEvenlyAndTakenOver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		table := newTable()
 		_, a := member(t, table, "a", nil)
 		pass(time.Second)
@@ -164,7 +166,8 @@ func TestShardsAreSharedEvenlyAndTakenOver(t *testing.T) {
 }
 
 func TestSurplusIsReleasedAfterItsLanesDrained(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		table := newTable()
 		open := make(chan struct{})
 		fa, a := member(t, table, "a", func(context.Context, *transport.Delivery) transport.Outcome {
@@ -190,7 +193,8 @@ func TestSurplusIsReleasedAfterItsLanesDrained(t *testing.T) {
 }
 
 func TestALostShardCancelsItsHandlers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		table := newTable()
 		var cause error
 		fa, a := member(t, table, "a", func(ctx context.Context, _ *transport.Delivery) transport.Outcome {
@@ -213,7 +217,8 @@ func TestALostShardCancelsItsHandlers(t *testing.T) {
 }
 
 func TestLeasesThatNobodyCanRenewAreLost(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		table := newTable()
 		_, a := member(t, table, "a", nil)
 		pass(time.Second)
@@ -235,10 +240,11 @@ func TestLeasesThatNobodyCanRenewAreLost(t *testing.T) {
 }
 
 func TestAStandbySaysSo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		table := newTable()
 		for i := range 4 {
-			member(t, table, fmt.Sprint("a", i), nil)
+			member(t, table, "a"+strconv.Itoa(i), nil)
 			pass(10 * time.Second)
 		}
 		_, b := member(t, table, "b", nil)

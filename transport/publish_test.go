@@ -3,8 +3,10 @@ package transport_test
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -64,7 +66,7 @@ func TestWithoutOrderedPublishAKeyGoesInWaves(t *testing.T) {
 	f.caps.OrderedPublish = false
 	var es []*envelope.Envelope
 	for i, key := range []string{"a", "b", "a", "", "a", "b", ""} {
-		es = append(es, outgoing(fmt.Sprint(i), key))
+		es = append(es, outgoing(strconv.Itoa(i), key))
 	}
 	if err := transport.New(f, nil).Publish(t.Context(), "x", es...); err != nil {
 		t.Fatal(err)
@@ -77,7 +79,7 @@ func TestWithoutOrderedPublishAKeyGoesInWaves(t *testing.T) {
 func TestAfterAFailureTheRestOfTheKeyIsNotAttempted(t *testing.T) {
 	t.Parallel()
 	for _, ordered := range []bool{false, true} {
-		t.Run(fmt.Sprint(ordered), func(t *testing.T) {
+		t.Run(strconv.FormatBool(ordered), func(t *testing.T) {
 			t.Parallel()
 			f := newFake()
 			f.caps.OrderedPublish = ordered
@@ -114,7 +116,7 @@ func TestOneEnvelopesErrorIsItsOwn(t *testing.T) {
 		return driver.BatchError{0: fmt.Errorf("payload: %w", driver.ErrTooLarge)}
 	}
 	err := transport.New(f, &transport.Options{Name: "w"}).Publish(t.Context(), "x", outgoing("1", ""))
-	if batch := (driver.BatchError)(nil); errors.As(err, &batch) && len(batch) > 0 {
+	if batch := driver.BatchError(nil); errors.As(err, &batch) && len(batch) > 0 {
 		t.Errorf("answers a batch: %v", err)
 	}
 	if !errors.Is(err, envelope.TooLarge) || !errors.Is(err, driver.ErrTooLarge) || !strings.Contains(err.Error(), `"x"`) {
@@ -141,8 +143,8 @@ func TestWhatTheWireDoesNotCarryIsRefusedBeforeTheBroker(t *testing.T) {
 }
 
 func TestLimitsHoldOnReceiptToo(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var got error
 		wire := transport.New(f, nil)

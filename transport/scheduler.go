@@ -32,18 +32,17 @@ func (s *scheduler) add(w *wait, at time.Time, due func()) {
 	}
 }
 
-// stop removes w and reports whether it was still waiting.
-func (s *scheduler) stop(w *wait) bool {
+// stop removes w, unless it is due already.
+func (s *scheduler) stop(w *wait) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.index == 0 {
-		return false
+		return
 	}
 	heap.Remove(&s.queue, w.index-1)
 	if len(s.queue) == 0 && s.timer != nil {
 		s.timer.Stop()
 	}
-	return true
 }
 
 func (s *scheduler) arm(at time.Time) {
@@ -76,11 +75,13 @@ func (s *scheduler) takeDue(now time.Time) []*wait {
 // waits is the heap behind a scheduler, the earliest first.
 type waits []*wait
 
-func (q waits) Len() int           { return len(q) }
-func (q waits) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-func (q waits) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i+1, j+1
+func (q *waits) Len() int           { return len(*q) }
+func (q *waits) Less(i, j int) bool { return (*q)[i].at.Before((*q)[j].at) }
+
+func (q *waits) Swap(i, j int) {
+	w := *q
+	w[i], w[j] = w[j], w[i]
+	w[i].index, w[j].index = i+1, j+1
 }
 
 func (q *waits) Push(x any) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,13 +18,6 @@ import (
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
 )
-
-// bubble runs a test on virtual time.
-func bubble(t *testing.T, test func(t *testing.T)) {
-	t.Helper()
-	t.Parallel()
-	synctest.Test(t, test)
-}
 
 // pass lets virtual time go by, and everything that is due in it happen.
 func pass(d time.Duration) {
@@ -43,7 +37,8 @@ func wantOutcomes(t *testing.T, s *fakeSource, want ...string) {
 }
 
 func TestDoneIsAcknowledged(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var got transport.Delivery
 		r := subscribe(t, f, &transport.SubscribeOptions{Group: "g"}, func(_ context.Context, d *transport.Delivery) transport.Outcome {
@@ -62,7 +57,8 @@ func TestDoneIsAcknowledged(t *testing.T) {
 }
 
 func TestAFullWindowStopsFetching(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		open := make(chan struct{})
 		o := &transport.SubscribeOptions{Concurrency: 2, Window: 5}
@@ -72,7 +68,7 @@ func TestAFullWindowStopsFetching(t *testing.T) {
 		})
 		src := f.source(0)
 		for i := range 20 {
-			src.push(message(fmt.Sprint(i), ""))
+			src.push(message(strconv.Itoa(i), ""))
 		}
 		synctest.Wait()
 		if src.out != 5 {
@@ -87,7 +83,8 @@ func TestAFullWindowStopsFetching(t *testing.T) {
 }
 
 func TestSlotsAreFreeOnlyAfterSettling(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		held := make(chan struct{})
 		subscribe(t, f, &transport.SubscribeOptions{Concurrency: 1, Window: 1},
@@ -112,7 +109,8 @@ func TestSlotsAreFreeOnlyAfterSettling(t *testing.T) {
 }
 
 func TestConcurrencyIsBounded(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var mu sync.Mutex
 		running, most := 0, 0
@@ -129,7 +127,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 				return transport.Done()
 			})
 		for i := range 12 {
-			f.source(0).push(message(fmt.Sprint(i), ""))
+			f.source(0).push(message(strconv.Itoa(i), ""))
 		}
 		began := time.Now()
 		for len(f.source(0).outcomes()) < 12 {
@@ -142,7 +140,8 @@ func TestConcurrencyIsBounded(t *testing.T) {
 }
 
 func TestKeysKeepTheirOrderAndRunBesideEachOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var mu sync.Mutex
 		var log []string
@@ -166,7 +165,8 @@ func TestKeysKeepTheirOrderAndRunBesideEachOther(t *testing.T) {
 }
 
 func TestStrictRunsOneAfterTheOther(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var log []string
 		subscribe(t, f, &transport.SubscribeOptions{Order: transport.OrderStrict, Concurrency: 8},
@@ -176,9 +176,9 @@ func TestStrictRunsOneAfterTheOther(t *testing.T) {
 			})
 		var want []string
 		for i := range 100 {
-			id := fmt.Sprint(i)
+			id := strconv.Itoa(i)
 			want = append(want, id)
-			f.source(0).push(message(id, fmt.Sprint(i%7)))
+			f.source(0).push(message(id, strconv.Itoa(i%7)))
 		}
 		synctest.Wait()
 		if !slices.Equal(log, want) {
@@ -188,7 +188,8 @@ func TestStrictRunsOneAfterTheOther(t *testing.T) {
 }
 
 func TestARetryWaitsInItsLane(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var log []string
 		var mu sync.Mutex
@@ -214,7 +215,8 @@ func TestARetryWaitsInItsLane(t *testing.T) {
 }
 
 func TestARetryWithoutOrderGoesThroughTheBroker(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		subscribe(t, f, nil, func(_ context.Context, d *transport.Delivery) transport.Outcome {
 			if d.Envelope.ID == "1" {
@@ -228,7 +230,8 @@ func TestARetryWithoutOrderGoesThroughTheBroker(t *testing.T) {
 }
 
 func TestWithoutDelayedNackARetryWaitsHere(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.caps.DelayedNack = false
 		subscribe(t, f, nil, func(_ context.Context, d *transport.Delivery) transport.Outcome {
@@ -246,7 +249,8 @@ func TestWithoutDelayedNackARetryWaitsHere(t *testing.T) {
 }
 
 func TestLeasesAreRenewedAlsoForWhatWaits(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		subscribe(t, f, &transport.SubscribeOptions{Concurrency: 1, Lease: 3 * time.Second},
 			func(context.Context, *transport.Delivery) transport.Outcome {
@@ -262,7 +266,8 @@ func TestLeasesAreRenewedAlsoForWhatWaits(t *testing.T) {
 }
 
 func TestALostLeaseCancelsAndSettlesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var cause error
 		subscribe(t, f, &transport.SubscribeOptions{Lease: 3 * time.Second},
@@ -286,7 +291,8 @@ func TestALostLeaseCancelsAndSettlesNothing(t *testing.T) {
 }
 
 func TestWhatTheBrokerDoesNotRenewIsLostAfterALease(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		began := time.Now()
 		var after time.Duration
@@ -308,7 +314,8 @@ func TestWhatTheBrokerDoesNotRenewIsLostAfterALease(t *testing.T) {
 }
 
 func TestSettlingIsRepeatedUnlessItIsStale(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		subscribe(t, f, nil, func(context.Context, *transport.Delivery) transport.Outcome { return transport.Done() })
 		src := f.source(0)
@@ -324,7 +331,7 @@ func TestSettlingIsRepeatedUnlessItIsStale(t *testing.T) {
 		}
 		src.push(message("1", ""))
 		synctest.Wait()
-		src.settle, calls = func(batch []driver.Settlement) error {
+		src.settle, calls = func([]driver.Settlement) error {
 			if calls++; calls > 3 {
 				return nil
 			}
@@ -337,9 +344,11 @@ func TestSettlingIsRepeatedUnlessItIsStale(t *testing.T) {
 }
 
 func TestDrainHandsBackWhatHasNotStarted(t *testing.T) {
+	t.Parallel()
 	for _, order := range []transport.Order{transport.OrderNone, transport.OrderKey} {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				f := newFake()
 				r := subscribe(t, f, &transport.SubscribeOptions{Concurrency: 2, Order: order},
 					func(ctx context.Context, d *transport.Delivery) transport.Outcome {
@@ -375,7 +384,8 @@ func TestDrainHandsBackWhatHasNotStarted(t *testing.T) {
 }
 
 func TestDrainCancelsAfterItsTimeout(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var cause error
 		r := subscribe(t, f, &transport.SubscribeOptions{DrainTimeout: 2 * time.Second},
@@ -399,7 +409,8 @@ func TestDrainCancelsAfterItsTimeout(t *testing.T) {
 }
 
 func TestAHandlerThatNeverReturnsDoesNotHoldUpTheEnd(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		hang := make(chan struct{})
 		r := subscribe(t, f, &transport.SubscribeOptions{DrainTimeout: time.Second},
@@ -422,7 +433,8 @@ func TestAHandlerThatNeverReturnsDoesNotHoldUpTheEnd(t *testing.T) {
 }
 
 func TestAbortCancelsAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var cause error
 		r := subscribe(t, f, nil, func(ctx context.Context, _ *transport.Delivery) transport.Outcome {
@@ -447,7 +459,8 @@ func TestAbortCancelsAtOnce(t *testing.T) {
 }
 
 func TestAFullLaneStopsItsShardAndSaysWhichKey(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var broken atomic.Bool
 		broken.Store(true)
@@ -460,7 +473,7 @@ func TestAFullLaneStopsItsShardAndSaysWhichKey(t *testing.T) {
 			})
 		src := f.source(0)
 		for i := range 10 {
-			src.push(message(fmt.Sprint(i), "bad"))
+			src.push(message(strconv.Itoa(i), "bad"))
 			synctest.Wait()
 		}
 		src.push(message("good", "good"))
@@ -481,7 +494,8 @@ func TestAFullLaneStopsItsShardAndSaysWhichKey(t *testing.T) {
 }
 
 func TestABrokerThatFailsIsAskedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		r := subscribe(t, f, nil, func(context.Context, *transport.Delivery) transport.Outcome { return transport.Done() })
 		src := f.source(0)
@@ -502,7 +516,8 @@ func TestABrokerThatFailsIsAskedAgain(t *testing.T) {
 }
 
 func TestASourceThatBreaksIsOpenedAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		hold := make(chan struct{})
 		r := subscribe(t, f, nil, func(ctx context.Context, d *transport.Delivery) transport.Outcome {
@@ -526,9 +541,11 @@ func TestASourceThatBreaksIsOpenedAgain(t *testing.T) {
 }
 
 func TestSubscribeAnswersAtOnceWhatWaitingCannotCure(t *testing.T) {
+	t.Parallel()
 	for _, final := range []error{driver.ErrNotFound, driver.ErrDenied} {
 		t.Run(final.Error(), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				f := newFake()
 				f.subscribe = func(driver.Subscription) error { return fmt.Errorf("topic: %w", final) }
 				err := transport.New(f, nil).Subscribe(t.Context(), "topic", nil, nil)
@@ -541,7 +558,8 @@ func TestSubscribeAnswersAtOnceWhatWaitingCannotCure(t *testing.T) {
 }
 
 func TestSubscribeTriesAgainWhatMayPass(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		tries := 0
 		f.subscribe = func(driver.Subscription) error {
@@ -557,7 +575,8 @@ func TestSubscribeTriesAgainWhatMayPass(t *testing.T) {
 }
 
 func TestAHandlerThatEndsItsGoroutineIsCalledAgain(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		subscribe(t, f, &transport.SubscribeOptions{Concurrency: 1}, func(_ context.Context, d *transport.Delivery) transport.Outcome {
 			if d.Runs == 0 {
@@ -571,7 +590,8 @@ func TestAHandlerThatEndsItsGoroutineIsCalledAgain(t *testing.T) {
 }
 
 func TestARevokedShardStartsNothingMore(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		subscribe(t, f, &transport.SubscribeOptions{Concurrency: 1}, func(context.Context, *transport.Delivery) transport.Outcome {
 			time.Sleep(time.Second)
@@ -594,7 +614,8 @@ func TestARevokedShardStartsNothingMore(t *testing.T) {
 }
 
 func TestUndecodableInputReachesTheHandler(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		f.caps.Headers = driver.HeaderStyle{Prefix: "ce_", ContentType: "content-type"}
 		var got *transport.Delivery

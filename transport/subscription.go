@@ -73,7 +73,7 @@ func (s *subscription) tell(e Event) {
 	log := s.t.log.With("transport", s.t.Name(), "topic", s.topic, "group", s.o.Group)
 	switch e := e.(type) {
 	case Changed:
-		log.Info("subscription is "+string(e.Health.State), "reason", e.Health.Reason)
+		log.Info("subscription changed", "state", string(e.Health.State), "reason", e.Health.Reason)
 	case Lost:
 		log.Warn("delivery lost: it runs again elsewhere", "id", e.ID, "reason", e.Reason)
 	}

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -46,7 +45,7 @@ func (t *task) key() (string, bool) {
 	case OrderStrict:
 		return "", true
 	case OrderKey:
-		if t.Delivery.Envelope != nil && t.envelope.Key != "" {
+		if t.Envelope != nil && t.envelope.Key != "" {
 			return t.envelope.Key, true
 		}
 		return t.Raw.Key, t.Raw.Key != ""
@@ -57,7 +56,7 @@ func (t *task) key() (string, bool) {
 
 // decode reads the envelope, once.
 func (t *task) decode() {
-	if t.Delivery.Envelope != nil || t.DecodeErr != nil {
+	if t.Envelope != nil || t.DecodeErr != nil {
 		return
 	}
 	tr := t.src.sub.t
@@ -65,12 +64,12 @@ func (t *task) decode() {
 		t.DecodeErr = err
 		return
 	}
-	t.Delivery.Envelope = &t.envelope
+	t.Envelope = &t.envelope
 }
 
 // id is for events and logs.
 func (t *task) id() string {
-	if t.Delivery.Envelope == nil {
+	if t.Envelope == nil {
 		return ""
 	}
 	return t.envelope.ID
@@ -186,5 +185,3 @@ func newTasks(base context.Context, src *source, msgs []*driver.Message, now tim
 	}
 	return tasks
 }
-
-var errRevoked = errors.New("its shard moved to another member")

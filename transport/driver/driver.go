@@ -44,13 +44,13 @@ type Driver interface {
 // goroutine at a time; Settle, Extend and Close may be called while it runs.
 type Source interface {
 	// Receive blocks until at least one message is there, ctx ends or the
-	// source is closed ([ErrClosed]), and returns at most max messages. The
+	// source is closed ([ErrClosed]), and returns at most that many messages. The
 	// slice belongs to the source and is valid until the next call; the
 	// messages belong to the caller. Messages of one shard come in the broker's
 	// order, except for redeliveries. An error other than ctx's, ErrClosed,
 	// ErrStale or ErrDenied is taken as passing: the engine reports it, waits
 	// and calls again.
-	Receive(ctx context.Context, max int) ([]*Message, error)
+	Receive(ctx context.Context, most int) ([]*Message, error)
 
 	// Settle ends deliveries. It returns when the broker has confirmed, or
 	// cannot tell that it has not. A [BatchError] names the failed indexes; one

@@ -16,7 +16,7 @@ func murmur2(data string) uint32 {
 		m    = 0x5bd1e995
 		r    = 24
 	)
-	h := uint32(seed) ^ uint32(len(data)) //nolint:gosec // the length of a key fits
+	h := uint32(seed) ^ uint32(len(data))
 	for ; len(data) >= 4; data = data[4:] {
 		k := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
 		k *= m
