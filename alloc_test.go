@@ -13,8 +13,8 @@ import (
 )
 
 // rawApp counts raw messages on topic "in".
-func rawApp(t testing.TB) (*anywire.App, *atomic.Int64) {
-	t.Helper()
+func rawApp(tb testing.TB) (*anywire.App, *atomic.Int64) {
+	tb.Helper()
 	handled := new(atomic.Int64)
 	cfg := &config.Config{Agents: map[string]config.Agent{"counter": {Consumes: "in"}}}
 	app := anywire.New(&anywire.Options{Config: cfg})

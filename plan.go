@@ -5,16 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/router"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
 )
-
-// timesOf is how many attempts are made in place, as a factor.
-func timesOf(immediate int) time.Duration { return time.Duration(1 + immediate) }
 
 // plan opens the transports of the agents that run here and describes those
 // agents to the router. The configuration is valid.

@@ -58,7 +58,7 @@ func WithMiddleware(m ...envelope.Middleware) HandleOption {
 // that is an interface.
 func Handle[In, Out Typed](app *App, agent string, fn func(ctx context.Context, in In) (Out, error), o ...HandleOption) {
 	app.register(registration{
-		agent: agent, place: caller(1), in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), options: o,
+		agent: agent, place: caller(), in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), options: o,
 		handle: func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 			message, err := decode[In](in)
 			if err != nil {
@@ -81,7 +81,7 @@ func Handle[In, Out Typed](app *App, agent string, fn func(ctx context.Context, 
 // answers nothing, though it may [Emit]. Otherwise it is as [Handle].
 func Consume[In Typed](app *App, agent string, fn func(ctx context.Context, in In) error, o ...HandleOption) {
 	app.register(registration{
-		agent: agent, place: caller(1), in: reflect.TypeFor[In](), options: o,
+		agent: agent, place: caller(), in: reflect.TypeFor[In](), options: o,
 		handle: func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 			message, err := decode[In](in)
 			if err != nil {
@@ -98,13 +98,13 @@ func Consume[In Typed](app *App, agent string, fn func(ctx context.Context, in I
 // envelopes are copied and completed: id, source, causation, and the input's key
 // and correlation where they have none.
 func (a *App) HandleEnvelope(agent string, h envelope.Handler, o ...HandleOption) {
-	a.register(registration{agent: agent, place: caller(1), options: o, handle: h})
+	a.register(registration{agent: agent, place: caller(), options: o, handle: h})
 }
 
 // Declare names message types that no handler's signature shows, because they
 // are emitted or published: validation and the graph then know them.
 func (a *App) Declare(types ...Typed) {
-	at := caller(1)
+	at := caller()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mustBeOpen("Declare")
@@ -221,7 +221,7 @@ func wireTypeOf(t reflect.Type) (wire string, ok bool) {
 			wire, ok = "", false
 		}
 	}()
-	v, isTyped := reflect.New(t).Interface().(Typed)
+	v, isTyped := reflect.TypeAssert[Typed](reflect.New(t))
 	if !isTyped {
 		return "", false
 	}
@@ -233,8 +233,7 @@ func promotedFrom(t reflect.Type, wire string) (reflect.Type, bool) {
 	if t.Kind() != reflect.Struct {
 		return nil, false
 	}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if !f.Anonymous || f.Type.Kind() == reflect.Interface {
 			continue
 		}
@@ -273,8 +272,8 @@ func withoutPayload(err error) error {
 }
 
 // caller is the place that called the caller's caller, as FILE:LINE.
-func caller(skip int) string {
-	_, file, line, ok := runtime.Caller(skip + 1)
+func caller() string {
+	_, file, line, ok := runtime.Caller(2)
 	if !ok {
 		return "an unknown place"
 	}

@@ -64,6 +64,9 @@ func (a *App) begin(stop context.CancelFunc) (*run, error) {
 func (r *run) work(ctx context.Context) error {
 	o, err := r.app.plan(ctx)
 	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return nil // told to stop before anything had started
+		}
 		return err
 	}
 	r.warnOfCycles()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/transport"
@@ -181,7 +182,7 @@ func (v *validation) agentOn(path string, agent *config.Agent, caps *driver.Capa
 	if agent.Retry.Immediate != nil {
 		immediate = *agent.Retry.Immediate
 	}
-	if need := agent.Timeout.Std() * timesOf(immediate); caps.MaxLease > 0 && need > caps.MaxLease {
+	if need := time.Duration(1+immediate) * agent.Timeout.Std(); caps.MaxLease > 0 && need > caps.MaxLease {
 		v.fault(path+".timeout", fmt.Sprintf("of %v for %d attempts in place is %v, and %s holds a message for %v at most",
 			agent.Timeout, 1+immediate, need, on, caps.MaxLease), "shorten the timeout, or set retry.immediate to 0")
 	}

@@ -57,8 +57,7 @@ agents:
 	}
 	app := newsroom(&anywire.Options{Config: c, Kinds: []anywire.Kind{pigeon(), notATransport{}}})
 	err = app.Validate()
-	var problems config.Problems
-	if !errors.As(err, &problems) {
+	if _, ok := errors.AsType[config.Problems](err); !ok {
 		t.Fatalf("validate: %v", err)
 	}
 	for _, want := range []string{

@@ -137,23 +137,27 @@ func (f *failing) Fatalf(format string, args ...any) {
 func TestWhatFailsATest(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		do   func(t testing.TB)
+		do   func(tb testing.TB)
 		want string
 	}{
-		"nothing comes": {func(t testing.TB) {
-			w := anywiretest.Start(t, splitter, &anywiretest.Options{Config: splitterConfig(), Patience: time.Millisecond})
+		"nothing comes": {func(tb testing.TB) {
+			tb.Helper()
+			w := anywiretest.Start(tb, splitter, &anywiretest.Options{Config: splitterConfig(), Patience: time.Millisecond})
 			anywiretest.Next[word](w, "words")
 		}, `nothing came on "words" for 1ms`},
-		"another type": {func(t testing.TB) {
-			w := anywiretest.Start(t, splitter, &anywiretest.Options{Config: splitterConfig()})
+		"another type": {func(tb testing.TB) {
+			tb.Helper()
+			w := anywiretest.Start(tb, splitter, &anywiretest.Options{Config: splitterConfig()})
 			w.Publish("documents", document{"a"})
 			anywiretest.Next[audit](w, "words")
 		}, `word@1`},
-		"invalid": {func(t testing.TB) {
-			anywiretest.Start(t, splitter, &anywiretest.Options{Config: &config.Config{}})
+		"invalid": {func(tb testing.TB) {
+			tb.Helper()
+			anywiretest.Start(tb, splitter, &anywiretest.Options{Config: &config.Config{}})
 		}, `there is no agent "splitter"`},
-		"no file": {func(t testing.TB) {
-			anywiretest.Start(t, splitter, nil)
+		"no file": {func(tb testing.TB) {
+			tb.Helper()
+			anywiretest.Start(tb, splitter, nil)
 		}, `there is no anywire.yaml in this folder`},
 	} {
 		t.Run(name, func(t *testing.T) {

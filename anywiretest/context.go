@@ -12,20 +12,20 @@ import (
 // Context returns a context as a handler has it, so that a test can call one
 // that emits or looks at its envelope. The options set the envelope's
 // attributes. It ends with the test.
-func Context(t testing.TB, o ...anywire.SendOption) context.Context {
-	t.Helper()
+func Context(tb testing.TB, o ...anywire.SendOption) context.Context {
+	tb.Helper()
 	in, err := envelope.New(envelope.Raw{Type: "anywiretest.input@1"}, o...)
 	if err != nil {
-		t.Fatalf("anywiretest: %v", err)
+		tb.Fatalf("anywiretest: %v", err)
 	}
 	in.Attempt = 1
-	return router.Detached(t.Context(), in)
+	return router.Detached(tb.Context(), in)
 }
 
 // Emitted returns what was emitted under a context of [Context] and is a T, in
 // order. Other types are passed over.
-func Emitted[T anywire.Typed](t testing.TB, ctx context.Context) []T { //nolint:revive // t comes first in test helpers
-	t.Helper()
+func Emitted[T anywire.Typed](tb testing.TB, ctx context.Context) []T { //nolint:revive // tb comes first in test helpers
+	tb.Helper()
 	var all []T
 	for _, e := range router.Emitted(ctx) {
 		var v T
@@ -33,7 +33,7 @@ func Emitted[T anywire.Typed](t testing.TB, ctx context.Context) []T { //nolint:
 			continue
 		}
 		if err := e.Decode(&v); err != nil {
-			t.Fatalf("anywiretest: %v", err)
+			tb.Fatalf("anywiretest: %v", err)
 		}
 		all = append(all, v)
 	}

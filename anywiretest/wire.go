@@ -36,11 +36,11 @@ type Options struct {
 
 // Wire is a running app in a test.
 type Wire struct {
-	t        testing.TB
+	tb       testing.TB
 	app      *anywire.App
 	config   *config.Config
 	patience time.Duration
-	ctx      context.Context //nolint:containedctx // a wire is one test
+	ctx      context.Context // a wire is one test
 
 	mu     sync.Mutex
 	topics map[string]*tap
@@ -57,8 +57,8 @@ type tap struct {
 // Start runs the app that construct makes, over memory, and shuts it down when
 // the test ends; a Run that fails, fails the test. Inside a testing/synctest
 // bubble everything is made inside it.
-func Start(t testing.TB, construct func(*anywire.Options) *anywire.App, o *Options) *Wire {
-	t.Helper()
+func Start(tb testing.TB, construct func(*anywire.Options) *anywire.App, o *Options) *Wire {
+	tb.Helper()
 	if o == nil {
 		o = &Options{}
 	}
@@ -66,34 +66,34 @@ func Start(t testing.TB, construct func(*anywire.Options) *anywire.App, o *Optio
 	if o.Anywire != nil {
 		options = *o.Anywire
 	}
-	options.Config = configOf(t, o)
-	options.Drivers = brokers(t, options.Config, o.Memory)
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	w := &Wire{t: t, app: construct(&options), config: options.Config, patience: o.Patience, ctx: ctx, topics: map[string]*tap{}}
+	options.Config = configOf(tb, o)
+	options.Drivers = brokers(tb, options.Config, o.Memory)
+	ctx, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
+	w := &Wire{tb: tb, app: construct(&options), config: options.Config, patience: o.Patience, ctx: ctx, topics: map[string]*tap{}}
 	if w.patience <= 0 {
 		w.patience = 10 * time.Second
 	}
 	if err := w.app.Validate(); err != nil {
 		stop()
-		t.Fatalf("anywiretest: %v", err)
+		tb.Fatalf("anywiretest: %v", err)
 	}
 	for _, topic := range topicsOf(options.Config) {
 		w.tap(topic)
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- w.app.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stop()
 		if err := <-ran; err != nil {
-			t.Errorf("anywiretest: run: %v", err)
+			tb.Errorf("anywiretest: run: %v", err)
 		}
 		w.taps.Wait()
 	})
 	return w
 }
 
-func configOf(t testing.TB, o *Options) *config.Config {
-	t.Helper()
+func configOf(tb testing.TB, o *Options) *config.Config {
+	tb.Helper()
 	switch {
 	case o.Config != nil:
 		return o.Config
@@ -101,18 +101,18 @@ func configOf(t testing.TB, o *Options) *config.Config {
 		return o.Anywire.Config
 	}
 	if _, err := os.Stat(config.DefaultName); err != nil {
-		t.Fatalf("anywiretest: there is no %s in this folder: set Options.Config", config.DefaultName)
+		tb.Fatalf("anywiretest: there is no %s in this folder: set Options.Config", config.DefaultName)
 	}
 	c, err := config.Load(config.DefaultName)
 	if err != nil {
-		t.Fatalf("anywiretest: %v", err)
+		tb.Fatalf("anywiretest: %v", err)
 	}
 	return c
 }
 
 // brokers makes one for every transport that the configuration names.
-func brokers(t testing.TB, c *config.Config, o *memory.Options) map[string]driver.Driver {
-	t.Helper()
+func brokers(tb testing.TB, c *config.Config, o *memory.Options) map[string]driver.Driver {
+	tb.Helper()
 	names := append(slices.Collect(maps.Keys(c.Transports)), c.DefaultTransport())
 	drivers := map[string]driver.Driver{}
 	for _, name := range names {
@@ -121,9 +121,9 @@ func brokers(t testing.TB, c *config.Config, o *memory.Options) map[string]drive
 		}
 		broker := memory.New(o)
 		drivers[name] = broker
-		t.Cleanup(func() {
-			if err := broker.Close(context.WithoutCancel(t.Context())); err != nil {
-				t.Errorf("anywiretest: %v", err)
+		tb.Cleanup(func() {
+			if err := broker.Close(context.WithoutCancel(tb.Context())); err != nil {
+				tb.Errorf("anywiretest: %v", err)
 			}
 		})
 	}
@@ -152,13 +152,13 @@ func (w *Wire) tap(topic string) *tap {
 	w.topics[topic] = p
 	t, err := w.transportOf(topic)
 	if err != nil {
-		w.t.Errorf("anywiretest: %v", err)
+		w.tb.Errorf("anywiretest: %v", err)
 		return p
 	}
 	w.taps.Go(func() {
 		options := &transport.SubscribeOptions{Group: group, Order: transport.OrderStrict}
 		if err := t.Subscribe(w.ctx, topic, p.take, options); err != nil && w.ctx.Err() == nil {
-			w.t.Errorf("anywiretest: read along on %q: %v", topic, err)
+			w.tb.Errorf("anywiretest: read along on %q: %v", topic, err)
 		}
 	})
 	return p
@@ -203,9 +203,9 @@ func (w *Wire) App() *anywire.App { return w.app }
 
 // Publish publishes v and fails the test if that fails.
 func (w *Wire) Publish(topic string, v anywire.Typed, o ...anywire.SendOption) {
-	w.t.Helper()
+	w.tb.Helper()
 	if err := w.app.Publish(w.ctx, topic, v, o...); err != nil {
-		w.t.Fatalf("anywiretest: %v", err)
+		w.tb.Fatalf("anywiretest: %v", err)
 	}
 }
 
@@ -213,7 +213,7 @@ func (w *Wire) Publish(topic string, v anywire.Typed, o ...anywire.SendOption) {
 // the test when none comes. Every message is seen once, from the first one on,
 // whoever else reads the topic. Dead letters are on the agent's name and .dead.
 func (w *Wire) NextEnvelope(topic string) *envelope.Envelope {
-	w.t.Helper()
+	w.tb.Helper()
 	p := w.tap(topic)
 	late := time.NewTimer(w.patience)
 	defer late.Stop()
@@ -224,7 +224,7 @@ func (w *Wire) NextEnvelope(topic string) *envelope.Envelope {
 		select {
 		case <-p.more:
 		case <-late.C:
-			w.t.Fatalf("anywiretest: nothing came on %q for %v", topic, w.patience)
+			w.tb.Fatalf("anywiretest: nothing came on %q for %v", topic, w.patience)
 		}
 	}
 }
@@ -232,14 +232,14 @@ func (w *Wire) NextEnvelope(topic string) *envelope.Envelope {
 // Next waits for the next message on topic, as [Wire.NextEnvelope] does, and
 // fails the test when it is no T.
 func Next[T anywire.Typed](w *Wire, topic string) T {
-	w.t.Helper()
+	w.tb.Helper()
 	var v T
 	e := w.NextEnvelope(topic)
 	if e.WireType() != v.WireType() {
-		w.t.Fatalf("anywiretest: %s came on %q, not a %s", e, topic, v.WireType())
+		w.tb.Fatalf("anywiretest: %s came on %q, not a %s", e, topic, v.WireType())
 	}
 	if err := e.Decode(&v); err != nil {
-		w.t.Fatalf("anywiretest: %v", err)
+		w.tb.Fatalf("anywiretest: %v", err)
 	}
 	return v
 }

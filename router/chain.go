@@ -111,13 +111,13 @@ func (a *agent) admit(ctx context.Context, d *transport.Delivery) (envelope.Hand
 
 // drop acknowledges a message that is not handled.
 func (a *agent) drop(ctx context.Context, d *transport.Delivery, reason envelope.Code) transport.Outcome {
-	text := "message ignored: no handler takes its type"
-	count := &a.counts.ignored
 	if reason == envelope.Expired {
-		text, count = "message expired before it was handled", &a.counts.expired
+		a.counts.expired.Add(1)
+	} else {
+		a.counts.ignored.Add(1)
 	}
-	count.Add(1)
-	a.router.log.InfoContext(ctx, text, "agent", a.Name, "message", d.Envelope)
+	a.router.log.InfoContext(ctx, "message acknowledged without being handled",
+		"agent", a.Name, "message", d.Envelope, "reason", string(reason))
 	if a.router.options.Observe != nil {
 		a.router.observe(Dropped{Agent: a.Name, Topic: d.Topic, ID: d.Envelope.ID, Type: d.Envelope.Type, Reason: reason})
 	}
@@ -135,8 +135,8 @@ func (a *agent) attempt(
 	}
 	t.Init(ctx, t.deadline)
 	place := a.running.add(t)
-	returned, err := t.call(h, func(err error) {
-		a.end(t, place)
+	returned, err := t.call(h, func(err error) { //nolint:contextcheck // the attempt is the context
+		_, _ = a.end(t, place)
 		note(d, n, err).judge = true
 		a.attempted(d, n, t, 0, err)
 	})

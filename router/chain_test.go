@@ -17,7 +17,7 @@ import (
 func ok(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) { return nil, nil }
 
 func TestExpiredIsSettledUnhandled(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		h, calls := failing(errBoom)
 		w.handle(h)
 		w.publish(message(envelope.WithExpiry(time.Now().Add(time.Second))))
@@ -25,32 +25,32 @@ func TestExpiredIsSettledUnhandled(t *testing.T) {
 		w.start()
 		w.pass(time.Minute)
 		if len(*calls) != 0 {
-			t.Error("an expired message was handled")
+			w.Error("an expired message was handled")
 		}
 		if h := w.health(); h.Expired != 1 || h.InFlight != 0 || h.DeadLettered != 0 {
-			t.Errorf("health %+v", h)
+			w.Errorf("health %+v", h)
 		}
 		if got := seen[router.Dropped](w); len(got) != 1 || got[0].Reason != envelope.Expired {
-			t.Errorf("events %v", got)
+			w.Errorf("events %v", got)
 		}
 	})
 }
 
 func TestExpiryEndsRetries(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		h, calls := failing(errBoom)
 		w.handle(h)
 		w.start()
 		w.publish(message(envelope.WithExpiry(time.Now().Add(500 * time.Millisecond))))
 		w.pass(time.Hour)
 		if h := w.health(); len(*calls) != 3 || h.Expired != 1 || h.DeadLettered != 0 {
-			t.Errorf("%d calls, %+v", len(*calls), h)
+			w.Errorf("%d calls, %+v", len(*calls), h)
 		}
 	})
 }
 
 func TestHopLimit(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.agent.Topic, w.agent.Produces = "in", "in" // a circle
 		calls := 0
 		w.handle(func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
@@ -62,15 +62,16 @@ func TestHopLimit(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Hour)
 		if calls != 32 {
-			t.Errorf("%d handlers passed it on, want 32", calls)
+			w.Errorf("%d handlers passed it on, want 32", calls)
 		}
 		if got := w.only("agent.dead").Reserved(envelope.AttrDeadLetterReason); got != string(envelope.TooManyHops) {
-			t.Errorf("reason %q", got)
+			w.Errorf("reason %q", got)
 		}
 	})
 }
 
 func TestUnknownTypesAndVersions(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		wire    string
 		others  router.Others
@@ -84,7 +85,7 @@ func TestUnknownTypesAndVersions(t *testing.T) {
 		"ignored":         {wire: "test.other@1", others: router.OthersIgnore, ignored: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				w.agent.Others = test.others
 				w.agent.Routes = []router.Route{
 					{Type: "test.job", Version: 1, Handle: ok}, {Type: "test.job", Version: 2, Handle: ok},
@@ -92,25 +93,25 @@ func TestUnknownTypesAndVersions(t *testing.T) {
 				w.start()
 				e, err := envelope.New(envelope.Raw{Type: test.wire})
 				if err != nil {
-					t.Fatal(err)
+					w.Fatal(err)
 				}
 				w.publish(e)
 				w.pass(time.Minute)
 				if h := w.health(); h.Ignored != test.ignored || h.InFlight != 0 {
-					t.Errorf("health %+v", h)
+					w.Errorf("health %+v", h)
 				}
 				if test.reason == "" {
 					if dead := w.on("agent.dead"); len(dead) != 0 {
-						t.Errorf("dead letters %v", dead)
+						w.Errorf("dead letters %v", dead)
 					}
 					return
 				}
 				dead := w.only("agent.dead")
 				if got := dead.Reserved(envelope.AttrDeadLetterReason); got != string(test.reason) {
-					t.Errorf("reason %q", got)
+					w.Errorf("reason %q", got)
 				}
 				if got := dead.Reserved(envelope.AttrDeadLetterError); got != test.text {
-					t.Errorf("error %q", got)
+					w.Errorf("error %q", got)
 				}
 			})
 		})
@@ -118,38 +119,38 @@ func TestUnknownTypesAndVersions(t *testing.T) {
 }
 
 func TestUndecodableIsWrapped(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.handle(ok)
 		w.start()
 		raw := &driver.Message{
 			Headers: []driver.Header{{Name: "kind", Value: "old"}, {Name: "blob", Value: "\xff\x00"}, {Name: "kind", Value: "twice"}},
 			Body:    []byte("not an event"),
 		}
-		if err := w.transport.Driver().Publish(t.Context(), "in", []*driver.Message{raw}); err != nil {
-			t.Fatal(err)
+		if err := w.transport.Driver().Publish(w.Context(), "in", []*driver.Message{raw}); err != nil {
+			w.Fatal(err)
 		}
 		w.publish(message())
 		w.pass(time.Minute)
 
 		dead := w.only("agent.dead")
 		if dead.WireType() != "anywire.raw@1" || string(dead.Data) != "not an event" {
-			t.Errorf("dead letter %v %q", dead, dead.Data)
+			w.Errorf("dead letter %v %q", dead, dead.Data)
 		}
 		var headers []map[string]string
 		if err := json.Unmarshal([]byte(dead.Reserved(envelope.AttrDeadLetterHeaders)), &headers); err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		if len(headers) != 3 || headers[0]["value"] != "old" || headers[1]["base64"] != "/wA=" || headers[2]["value"] != "twice" {
-			t.Errorf("headers %v", headers)
+			w.Errorf("headers %v", headers)
 		}
 		if h := w.health(); h.Handled != 1 || h.DeadLettered != 1 {
-			t.Errorf("the rest must go on: %+v", h)
+			w.Errorf("the rest must go on: %+v", h)
 		}
 	})
 }
 
 func TestMiddlewareStandsAroundEveryAttempt(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		var order []string
 		named := func(name string) envelope.Middleware {
 			return func(next envelope.Handler) envelope.Handler {
@@ -168,13 +169,13 @@ func TestMiddlewareStandsAroundEveryAttempt(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Minute)
 		if got := strings.Join(order, ""); got != "abcabc" {
-			t.Errorf("order %q", got)
+			w.Errorf("order %q", got)
 		}
 	})
 }
 
 func TestALostDeadLetterTopicKeepsTheMessage(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		refusing := &refusing{Driver: w.transport.Driver(), topic: "agent.dead"}
 		w.agent.Transport = transport.New(refusing, nil)
 		h, calls := failing(envelope.Reject(errBoom))
@@ -183,19 +184,19 @@ func TestALostDeadLetterTopicKeepsTheMessage(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Minute)
 		if h := w.health(); h.DeadLettered != 0 || h.InFlight != 1 {
-			t.Errorf("an original without a dead letter was settled: %+v", h)
+			w.Errorf("an original without a dead letter was settled: %+v", h)
 		}
 		refusing.allow.Store(true)
 		w.pass(time.Minute)
 		if h := w.health(); h.DeadLettered != 1 || h.InFlight != 0 || len(*calls) != 1 {
-			t.Errorf("%d calls, health %+v", len(*calls), h)
+			w.Errorf("%d calls, health %+v", len(*calls), h)
 		}
 		if got := seen[router.Stalled](w); len(got) < 3 {
-			t.Errorf("%d stalls were told", len(got))
+			w.Errorf("%d stalls were told", len(got))
 		}
 		dead := w.only("agent.dead")
 		if got := dead.Reserved(envelope.AttrDeadLetterError); got != "rejected: boom" {
-			t.Errorf("error %q", got)
+			w.Errorf("error %q", got)
 		}
 	})
 }

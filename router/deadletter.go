@@ -50,7 +50,7 @@ func (a *agent) bury(ctx context.Context, d *transport.Delivery, p *progress) tr
 	if err != nil {
 		cause := p.err
 		p.err = err
-		out := a.stalled(ctx, d, p, "dead letter cannot be stored, the message is kept and it is tried again")
+		out := a.stalled(ctx, d, p, "dead letter")
 		p.err = cause
 		return out
 	}

@@ -25,9 +25,10 @@ func failing(err error) (envelope.Handler, *[]time.Time) {
 }
 
 func TestRetriesInPlaceThenDelayedThenDeadLetter(t *testing.T) {
+	t.Parallel()
 	for name, order := range map[string]transport.Order{"unordered": transport.OrderNone, "by key": transport.OrderKey} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				h, calls := failing(errBoom)
 				w.handle(h)
 				w.agent.Subscription.Order = order
@@ -36,23 +37,23 @@ func TestRetriesInPlaceThenDelayedThenDeadLetter(t *testing.T) {
 				w.pass(time.Hour)
 
 				if len(*calls) != 6 {
-					t.Fatalf("%d attempts, want 1 + 2 in place + 3 delayed", len(*calls))
+					w.Fatalf("%d attempts, want 1 + 2 in place + 3 delayed", len(*calls))
 				}
 				for i, want := range []time.Duration{0, 0, time.Second, 2 * time.Second, 4 * time.Second} {
 					got := (*calls)[i+1].Sub((*calls)[i])
 					if got < want || got > want+want/5+50*time.Millisecond {
-						t.Errorf("wait %d is %v, want %v and up to a fifth more", i, got, want)
+						w.Errorf("wait %d is %v, want %v and up to a fifth more", i, got, want)
 					}
 				}
 				dead := w.only("agent.dead")
 				if got := dead.Reserved(envelope.AttrDeadLetterReason); got != string(envelope.Exhausted) {
-					t.Errorf("reason %q", got)
+					w.Errorf("reason %q", got)
 				}
 				if got := dead.Reserved(envelope.AttrDeadLetterAttempts); got != "6" {
-					t.Errorf("attempts %q", got)
+					w.Errorf("attempts %q", got)
 				}
 				if h := w.health(); h.Retried != 3 || h.DeadLettered != 1 || h.InFlight != 0 {
-					t.Errorf("health %+v", h)
+					w.Errorf("health %+v", h)
 				}
 			})
 		})
@@ -60,9 +61,10 @@ func TestRetriesInPlaceThenDelayedThenDeadLetter(t *testing.T) {
 }
 
 func TestAttemptNumbers(t *testing.T) {
+	t.Parallel()
 	for name, order := range map[string]transport.Order{"unordered": transport.OrderNone, "by key": transport.OrderKey} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				var numbers []int
 				w.handle(func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 					numbers = append(numbers, in.Attempt)
@@ -74,7 +76,7 @@ func TestAttemptNumbers(t *testing.T) {
 				w.pass(time.Hour)
 				for i, n := range numbers {
 					if n != i+1 {
-						t.Fatalf("attempts are numbered %v", numbers)
+						w.Fatalf("attempts are numbered %v", numbers)
 					}
 				}
 			})
@@ -83,7 +85,7 @@ func TestAttemptNumbers(t *testing.T) {
 }
 
 func TestReject(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		h, calls := failing(envelope.Reject(errBoom))
 		w.handle(h)
 		w.start()
@@ -91,11 +93,11 @@ func TestReject(t *testing.T) {
 		w.publish(in)
 		w.pass(time.Hour)
 		if len(*calls) != 1 {
-			t.Errorf("%d attempts of a rejected message", len(*calls))
+			w.Errorf("%d attempts of a rejected message", len(*calls))
 		}
 		dead := w.only("agent.dead")
 		if dead.ID != in.ID || dead.Source != in.Source || dead.Key != "k" || string(dead.Data) != `{"n":1}` || dead.Extensions["tenant"] != "acme" {
-			t.Errorf("dead letter %v is not the original", dead)
+			w.Errorf("dead letter %v is not the original", dead)
 		}
 		for attr, want := range map[string]string{
 			envelope.AttrDeadLetterReason: "rejected", envelope.AttrDeadLetterError: "rejected: boom",
@@ -103,21 +105,22 @@ func TestReject(t *testing.T) {
 			envelope.AttrDeadLetterHost: "host", envelope.AttrDeadLetterTopic: "in",
 		} {
 			if got := dead.Reserved(attr); got != want {
-				t.Errorf("%s is %q, want %q", attr, got, want)
+				w.Errorf("%s is %q, want %q", attr, got, want)
 			}
 		}
 		for _, attr := range []string{envelope.AttrDeadLetterID, envelope.AttrDeadLetterFirst, envelope.AttrDeadLetterLast} {
 			if dead.Reserved(attr) == "" {
-				t.Errorf("%s is missing", attr)
+				w.Errorf("%s is missing", attr)
 			}
 		}
 	})
 }
 
 func TestRetryAfterNamesTheWaitAndCounts(t *testing.T) {
+	t.Parallel()
 	for name, order := range map[string]transport.Order{"unordered": transport.OrderNone, "strict": transport.OrderStrict} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				h, calls := failing(envelope.RetryAfter(7*time.Second, errBoom))
 				w.handle(h)
 				w.agent.Policy.Immediate = 0
@@ -126,13 +129,13 @@ func TestRetryAfterNamesTheWaitAndCounts(t *testing.T) {
 				w.publish(message())
 				w.pass(time.Hour)
 				if len(*calls) != 4 {
-					t.Fatalf("%d attempts, want 1 + 3", len(*calls))
+					w.Fatalf("%d attempts, want 1 + 3", len(*calls))
 				}
 				if got := (*calls)[1].Sub((*calls)[0]); got < 7*time.Second || got > 8*time.Second {
-					t.Errorf("waited %v, want 7s", got)
+					w.Errorf("waited %v, want 7s", got)
 				}
 				if got := w.only("agent.dead").Reserved(envelope.AttrDeadLetterReason); got != string(envelope.Exhausted) {
-					t.Errorf("reason %q", got)
+					w.Errorf("reason %q", got)
 				}
 			})
 		})
@@ -140,7 +143,7 @@ func TestRetryAfterNamesTheWaitAndCounts(t *testing.T) {
 }
 
 func TestOwnCodeIsTheReason(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		h, _ := failing(&envelope.Error{Code: "quota", Message: "42 of 42 calls used"})
 		w.handle(h)
 		w.start()
@@ -148,13 +151,13 @@ func TestOwnCodeIsTheReason(t *testing.T) {
 		w.pass(time.Hour)
 		dead := w.only("agent.dead")
 		if dead.Reserved(envelope.AttrDeadLetterReason) != "quota" || dead.Reserved(envelope.AttrDeadLetterAttempts) != "6" {
-			t.Errorf("dead letter %v", dead.Extensions)
+			w.Errorf("dead letter %v", dead.Extensions)
 		}
 	})
 }
 
 func TestPanic(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.handle(func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) { panic("at the disco") })
 		w.agent.Policy.Immediate, w.agent.Policy.Delayed = 0, 0
 		w.start()
@@ -162,22 +165,22 @@ func TestPanic(t *testing.T) {
 		w.pass(time.Minute)
 		dead := w.on("agent.dead")
 		if len(dead) != 2 {
-			t.Fatalf("%d dead letters", len(dead))
+			w.Fatalf("%d dead letters", len(dead))
 		}
 		if got := dead[0].Reserved(envelope.AttrDeadLetterReason); got != string(envelope.Panicked) {
-			t.Errorf("reason %q", got)
+			w.Errorf("reason %q", got)
 		}
 		if got := dead[0].Reserved(envelope.AttrDeadLetterError); !strings.Contains(got, "at the disco") {
-			t.Errorf("error %q", got)
+			w.Errorf("error %q", got)
 		}
 		if a, b := dead[0].Reserved(envelope.AttrDeadLetterStack), dead[1].Reserved(envelope.AttrDeadLetterStack); a == "" || a != b {
-			t.Errorf("one panic has the fingerprints %q and %q", a, b)
+			w.Errorf("one panic has the fingerprints %q and %q", a, b)
 		}
 	})
 }
 
 func TestGoexitIsAFailedAttempt(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		calls := 0
 		w.handle(func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) {
 			calls++
@@ -188,23 +191,23 @@ func TestGoexitIsAFailedAttempt(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Hour)
 		if calls != 6 {
-			t.Errorf("%d attempts", calls)
+			w.Errorf("%d attempts", calls)
 		}
 		if got := w.only("agent.dead").Reserved(envelope.AttrDeadLetterReason); got != string(envelope.Panicked) {
-			t.Errorf("reason %q", got)
+			w.Errorf("reason %q", got)
 		}
 		if h := w.health(); h.Running != 0 || h.Abandoned != 0 {
-			t.Errorf("health %+v", h)
+			w.Errorf("health %+v", h)
 		}
 	})
 }
 
 func TestTimeout(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.agent.Policy = router.Policy{Timeout: 3 * time.Second}
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 			if at, ok := ctx.Deadline(); !ok || time.Until(at) != 3*time.Second {
-				t.Errorf("deadline %v %v", at, ok)
+				w.Errorf("deadline %v %v", at, ok)
 			}
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -213,13 +216,13 @@ func TestTimeout(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Minute)
 		if got := w.only("agent.dead").Reserved(envelope.AttrDeadLetterReason); got != string(envelope.Timeout) {
-			t.Errorf("reason %q", got)
+			w.Errorf("reason %q", got)
 		}
 	})
 }
 
 func TestRejectAfterTheTimeoutIsStillOne(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.agent.Policy.Timeout = time.Second
 		w.handle(func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) {
 			time.Sleep(2 * time.Second)
@@ -229,13 +232,13 @@ func TestRejectAfterTheTimeoutIsStillOne(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Hour)
 		if got := w.only("agent.dead").Reserved(envelope.AttrDeadLetterReason); got != string(envelope.Rejected) {
-			t.Errorf("reason %q", got)
+			w.Errorf("reason %q", got)
 		}
 	})
 }
 
 func TestAbandonedHandlers(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		release := make(chan struct{})
 		w.agent.Policy = router.Policy{Timeout: time.Second}
 		w.agent.Subscription.Concurrency = 4
@@ -248,24 +251,24 @@ func TestAbandonedHandlers(t *testing.T) {
 		w.pass(time.Second + router.Grace + time.Millisecond)
 		h := w.health()
 		if live, _ := h.Live(); h.Abandoned != 1 || !live {
-			t.Errorf("one of four abandoned: %+v", h)
+			w.Errorf("one of four abandoned: %+v", h)
 		}
 		w.publish(message())
 		w.pass(time.Second + router.Grace + time.Millisecond)
 		h = w.health()
 		if live, reason := h.Live(); h.Abandoned != 2 || live || !strings.Contains(reason, "2 of 4") {
-			t.Errorf("two of four abandoned: live %v, %q, %+v", live, reason, h)
+			w.Errorf("two of four abandoned: live %v, %q, %+v", live, reason, h)
 		}
 		close(release)
 		w.pass(time.Minute)
 		if h := w.health(); h.Abandoned != 0 || h.DeadLettered != 2 || h.Handled != 0 {
-			t.Errorf("late returns must count as failed by timeout: %+v", h)
+			w.Errorf("late returns must count as failed by timeout: %+v", h)
 		}
 	})
 }
 
 func TestAHealthyMessageIsNotBuriedByDrain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.agent.Policy = router.Policy{}
 		w.agent.Subscription.DrainTimeout = time.Second
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
@@ -276,21 +279,21 @@ func TestAHealthyMessageIsNotBuriedByDrain(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Minute)
 		if err := w.stop(); !errors.Is(err, transport.ErrForced) {
-			t.Errorf("drain returned %v, want ErrForced", err)
+			w.Errorf("drain returned %v, want ErrForced", err)
 		}
 		w.stop = nil
 		if dead := w.on("agent.dead"); len(dead) != 0 {
-			t.Errorf("dead letters %v", dead)
+			w.Errorf("dead letters %v", dead)
 		}
 		lag, err := w.transport.Lag(w.Context(), "in", "agent")
 		if err != nil || lag.Waiting+lag.Pending != 1 {
-			t.Errorf("the message is not at the broker: %+v, %v", lag, err)
+			w.Errorf("the message is not at the broker: %+v, %v", lag, err)
 		}
 	})
 }
 
 func TestTheCountBuriesOnlyAfterAnAttemptHere(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.publish(message())
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
@@ -302,7 +305,7 @@ func TestTheCountBuriesOnlyAfterAnAttemptHere(t *testing.T) {
 			return transport.HandBack()
 		}, &transport.SubscribeOptions{Group: "agent"})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		var attempt int
 		w.handle(func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
@@ -312,10 +315,10 @@ func TestTheCountBuriesOnlyAfterAnAttemptHere(t *testing.T) {
 		w.start()
 		w.pass(time.Minute)
 		if h := w.health(); h.Handled != 1 || h.DeadLettered != 0 {
-			t.Errorf("a healthy message with many deliveries: %+v", h)
+			w.Errorf("a healthy message with many deliveries: %+v", h)
 		}
 		if attempt < 1+2+20 {
-			t.Errorf("attempt %d is no upper bound", attempt)
+			w.Errorf("attempt %d is no upper bound", attempt)
 		}
 	})
 }

@@ -112,7 +112,7 @@ func (a *agent) publish(
 		p.outputs = nil
 		return a.dead(ctx, d, p)
 	}
-	return a.stalled(ctx, d, p, "outputs cannot be published, they are kept and sent again")
+	return a.stalled(ctx, d, p, "outputs")
 }
 
 // mustNotWait reports whether an output to topic must not wait for room inside
@@ -126,11 +126,12 @@ func isFinal(err error) bool {
 
 // stalled waits before the next try to publish what the delivery cannot do
 // without. It is logged once.
-func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress, text string) transport.Outcome {
+func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress, what string) transport.Outcome {
 	wait := stallBackoff.delay(p.tries)
 	p.tries++
 	if p.tries == 1 {
-		a.router.log.WarnContext(ctx, text, "agent", a.Name, "message", logged(d), "error", p.err)
+		a.router.log.WarnContext(ctx, "message is kept until this can be published",
+			"what", what, "agent", a.Name, "message", logged(d), "error", p.err)
 	}
 	if a.router.options.Observe != nil {
 		id, typ := identified(d)

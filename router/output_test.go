@@ -50,7 +50,7 @@ func output(data string, o ...envelope.Option) *envelope.Envelope {
 }
 
 func TestOutputsInheritAndGoWhereTheyShould(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 			if err := router.Emit(ctx, output("1")); err != nil {
 				return nil, err
@@ -66,22 +66,22 @@ func TestOutputsInheritAndGoWhereTheyShould(t *testing.T) {
 
 		outs := w.on("out")
 		if len(outs) != 2 || string(outs[0].Data) != "1" || string(outs[1].Data) != "3" {
-			t.Fatalf("outputs %v", outs)
+			w.Fatalf("outputs %v", outs)
 		}
 		for _, e := range outs {
 			if e.Key != "k" || e.CorrelationID != "talk" || e.CausationID != in.ID || e.Hops != 1 ||
 				e.Source != "/agents/agent" || e.TraceParent != in.TraceParent {
-				t.Errorf("output %+v", e)
+				w.Errorf("output %+v", e)
 			}
 		}
 		if audit := w.only("audit"); audit.Key != "own" || audit.CausationID != in.ID {
-			t.Errorf("output %+v", audit)
+			w.Errorf("output %+v", audit)
 		}
 	})
 }
 
 func TestARepeatedAttemptMakesEqualIDs(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		var ids [][]string
 		w.options.PublishMiddleware = []envelope.PublishMiddleware{func(next envelope.PublishFunc) envelope.PublishFunc {
 			return func(ctx context.Context, e *envelope.Envelope) error {
@@ -98,16 +98,16 @@ func TestARepeatedAttemptMakesEqualIDs(t *testing.T) {
 		w.publish(in, in)
 		w.pass(time.Minute)
 		if len(ids) != 2 || !slices.Equal(ids[0], ids[1]) || len(ids[0]) != 3 {
-			t.Fatalf("ids %v", ids)
+			w.Fatalf("ids %v", ids)
 		}
 		if ids[0][0] == ids[0][1] || ids[0][1] == ids[0][2] {
-			t.Errorf("outputs of one attempt share an id: %v", ids[0])
+			w.Errorf("outputs of one attempt share an id: %v", ids[0])
 		}
 	})
 }
 
 func TestUnpublishedOutputsAreSentAgainWithoutTheHandler(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		refusing := &refusing{Driver: w.transport.Driver(), topic: "out"}
 		outside := transport.New(refusing, &transport.Options{Name: "outside"})
 		w.options.Route = func(string) (*transport.Transport, error) { return outside, nil }
@@ -120,23 +120,24 @@ func TestUnpublishedOutputsAreSentAgainWithoutTheHandler(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Hour)
 		if h := w.health(); h.InFlight != 1 || h.DeadLettered != 0 {
-			t.Errorf("health %+v", h)
+			w.Errorf("health %+v", h)
 		}
 		if n := refusing.tries.Load(); n < 100 {
-			t.Errorf("%d tries in an hour", n)
+			w.Errorf("%d tries in an hour", n)
 		}
 		refusing.allow.Store(true)
 		w.pass(time.Minute)
 		if len(w.on("out")) != 1 || len(w.on("audit")) != 1 || calls != 1 {
-			t.Errorf("%v, %v, %d calls", w.on("out"), w.on("audit"), calls)
+			w.Errorf("%v, %v, %d calls", w.on("out"), w.on("audit"), calls)
 		}
 		if h := w.health(); h.InFlight != 0 || h.Handled != 1 {
-			t.Errorf("health %+v", h)
+			w.Errorf("health %+v", h)
 		}
 	})
 }
 
 func TestBadOutputsFailTheAttempt(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		handle envelope.Handler
 		reason envelope.Code
@@ -152,7 +153,7 @@ func TestBadOutputsFailTheAttempt(t *testing.T) {
 		}, envelope.Invalid, "type is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				outside := transport.New(prompt{w.transport.Driver()}, nil)
 				w.options.Route = func(string) (*transport.Transport, error) { return outside, nil }
 				w.agent.Policy = router.Policy{}
@@ -162,13 +163,13 @@ func TestBadOutputsFailTheAttempt(t *testing.T) {
 				w.pass(time.Minute)
 				dead := w.only("agent.dead")
 				if got := dead.Reserved(envelope.AttrDeadLetterReason); got != string(test.reason) {
-					t.Errorf("reason %q", got)
+					w.Errorf("reason %q", got)
 				}
 				if got := dead.Reserved(envelope.AttrDeadLetterError); !strings.Contains(got, test.text) {
-					t.Errorf("error %q", got)
+					w.Errorf("error %q", got)
 				}
 				if outs := w.on("out"); len(outs) != 0 {
-					t.Errorf("published %v", outs)
+					w.Errorf("published %v", outs)
 				}
 			})
 		})
@@ -180,9 +181,10 @@ func returning(outs ...*envelope.Envelope) envelope.Handler {
 }
 
 func TestNowhereToGo(t *testing.T) {
+	t.Parallel()
 	for name, discard := range map[string]bool{"an error": false, "discarded": true} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				w.agent.Produces, w.agent.Discard = "", discard
 				w.agent.Policy = router.Policy{}
 				w.handle(returning(output("x")))
@@ -190,7 +192,7 @@ func TestNowhereToGo(t *testing.T) {
 				w.publish(message())
 				w.pass(time.Minute)
 				if dead := w.on("agent.dead"); len(dead) == 0 != discard {
-					t.Errorf("dead letters %v", dead)
+					w.Errorf("dead letters %v", dead)
 				}
 			})
 		})
@@ -198,17 +200,17 @@ func TestNowhereToGo(t *testing.T) {
 }
 
 func TestEmitOutsideAndLate(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		if err := router.Emit(t.Context(), output("x")); !errors.Is(err, envelope.Invalid) {
-			t.Errorf("outside: %v", err)
+	inWorld(t, func(w *world) {
+		if err := router.Emit(w.Context(), output("x")); !errors.Is(err, envelope.Invalid) {
+			w.Errorf("outside: %v", err)
 		}
-		if router.Input(t.Context()) != nil {
-			t.Error("an input outside a handler")
+		if router.Input(w.Context()) != nil {
+			w.Error("an input outside a handler")
 		}
 		kept := make(chan context.Context, 1)
 		w.handle(func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 			if router.Input(ctx) != in {
-				t.Error("Input is not the input")
+				w.Error("Input is not the input")
 			}
 			kept <- ctx
 			return nil, nil
@@ -217,19 +219,19 @@ func TestEmitOutsideAndLate(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Second)
 		if err := router.Emit(<-kept, output("x")); !errors.Is(err, envelope.Invalid) {
-			t.Errorf("late: %v", err)
+			w.Errorf("late: %v", err)
 		}
 		if h := w.health(); h.EmittedLate != 1 {
-			t.Errorf("health %+v", h)
+			w.Errorf("health %+v", h)
 		}
 		if outs := w.on("out"); len(outs) != 0 {
-			t.Errorf("published %v", outs)
+			w.Errorf("published %v", outs)
 		}
 	})
 }
 
 func TestAFailedAttemptPublishesNothing(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.agent.Policy = router.Policy{}
 		w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 			if err := router.Emit(ctx, output("x")); err != nil {
@@ -241,13 +243,13 @@ func TestAFailedAttemptPublishesNothing(t *testing.T) {
 		w.publish(message())
 		w.pass(time.Minute)
 		if outs := w.on("out"); len(outs) != 0 {
-			t.Errorf("published %v", outs)
+			w.Errorf("published %v", outs)
 		}
 	})
 }
 
 func TestDeadLettersDoNotTravelOn(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.handle(func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 			return []*envelope.Envelope{in}, nil
 		})
@@ -258,7 +260,7 @@ func TestDeadLettersDoNotTravelOn(t *testing.T) {
 		w.pass(time.Minute)
 		out := w.only("out")
 		if out.Reserved(envelope.AttrDeadLetterReason) != "" || out.Extensions["tenant"] != "acme" {
-			t.Errorf("extensions %v", out.Extensions)
+			w.Errorf("extensions %v", out.Extensions)
 		}
 	})
 }

@@ -54,7 +54,7 @@ func New(o *Options) *Router {
 		r.limits = *r.options.Limits
 	}
 	if r.options.Host == "" {
-		r.options.Host, _ = os.Hostname() //nolint:errcheck // a dead letter without a host is still one
+		r.options.Host, _ = os.Hostname() // a dead letter without a host is still one
 	}
 	r.sender = NewSender(r.options.Route, r.options.PublishMiddleware...)
 	for i := range r.options.Agents {

@@ -35,7 +35,7 @@ type world struct {
 }
 
 // inWorld runs test in a bubble whose time passes as fast as it can.
-func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -54,7 +54,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 				t.Error(err)
 			}
 		})
-		test(t, w)
+		test(w)
 		if w.stop != nil {
 			if err := w.stop(); err != nil {
 				t.Errorf("run: %v", err)
