@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fake is a server that answers every request in one way and counts them.
 type fake struct {
 	*Client
+
 	asked atomic.Int32
 }
 
@@ -54,7 +55,10 @@ func says(status int, body string, headers ...string) http.HandlerFunc {
 }
 
 func choice(text, reason string) string {
-	content, _ := json.Marshal(text)
+	content, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // strings can be encoded
+	}
 	return `{"choices":[{"finish_reason":"` + reason + `","message":{"role":"assistant","content":` + string(content) + `}}]}`
 }
 

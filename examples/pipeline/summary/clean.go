@@ -166,7 +166,7 @@ var (
 	strong    = regexp.MustCompile(`\*\*([^*]+)\*\*|__([^_]+)__`)
 	emphasis  = regexp.MustCompile(`\*([^*\s](?:[^*]*[^*\s])?)\*`)
 	underline = regexp.MustCompile(`(^|[\s(])_([^_\s](?:[^_]*[^_\s])?)_([\s.,;:!?)]|$)`)
-	escaped   = regexp.MustCompile(`\\[!-/:-@\[-` + "`" + `{-~]`)
+	escaped   = regexp.MustCompile(`\\[[:punct:]]`)
 )
 
 const hidden = '\uE000'
