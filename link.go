@@ -190,12 +190,21 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 	if err := a.config.Decode("transports."+name, kindOptions); err != nil {
 		return nil, fmt.Errorf("transport %q: %w", name, err)
 	}
+	if o, ok := kindOptions.(*memory.Options); ok && o.OnDrop == nil {
+		o.OnDrop = a.warnOfDrops
+	}
 	d, err := kind.Open(ctx, kindOptions)
 	if err != nil {
 		return nil, fmt.Errorf("transport %q: %w", name, err)
 	}
 	options.OwnsDriver = true
 	return transport.New(d, options), nil
+}
+
+// warnOfDrops is called once for a topic.
+func (a *App) warnOfDrops(topic string) {
+	a.options.Logger.Warn("no agent reads this topic, so memory keeps its newest messages only: let one consume it, or use a durable transport",
+		"topic", topic, "keeps", memory.RingSize)
 }
 
 func (a *App) limits() *envelope.Limits {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -92,6 +93,7 @@ type agent struct {
 	rest    envelope.Handler
 	running slots
 	counts  counts
+	stall   atomic.Pointer[stall]
 }
 
 // versions are the handlers of one type.

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -183,12 +184,12 @@ func TestALostDeadLetterTopicKeepsTheMessage(t *testing.T) {
 		w.start()
 		w.publish(message())
 		w.pass(time.Minute)
-		if h := w.health(); h.DeadLettered != 0 || h.InFlight != 1 {
+		if h := w.health(); h.DeadLettered != 0 || h.InFlight != 1 || !strings.Contains(h.Stalled, "dead letter cannot be published") {
 			w.Errorf("an original without a dead letter was settled: %+v", h)
 		}
 		refusing.allow.Store(true)
 		w.pass(time.Minute)
-		if h := w.health(); h.DeadLettered != 1 || h.InFlight != 0 || len(*calls) != 1 {
+		if h := w.health(); h.DeadLettered != 1 || h.InFlight != 0 || h.Stalled != "" || len(*calls) != 1 {
 			w.Errorf("%d calls, health %+v", len(*calls), h)
 		}
 		if got := seen[router.Stalled](w); len(got) < 3 {
@@ -199,4 +200,50 @@ func TestALostDeadLetterTopicKeepsTheMessage(t *testing.T) {
 			w.Errorf("error %q", got)
 		}
 	})
+}
+
+// losing is a driver whose leases are all lost at the first renewal.
+type losing struct{ driver.Driver }
+
+func (l losing) Subscribe(ctx context.Context, sub driver.Subscription) (driver.Source, error) {
+	src, err := l.Driver.Subscribe(ctx, sub)
+	return losingSource{src}, err
+}
+
+type losingSource struct{ driver.Source }
+
+func (losingSource) Extend(_ context.Context, tokens []driver.Token) ([]driver.Token, error) {
+	return tokens, nil
+}
+
+func TestALostLeaseCancelsAndPublishesNothing(t *testing.T) {
+	t.Parallel()
+	for name, result := range map[string]error{"success": nil, "rejected": envelope.Reject(errBoom), "failed": errBoom} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.agent.Transport = transport.New(losing{w.transport.Driver()}, nil)
+				first := true
+				w.handle(func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
+					if !first {
+						return nil, nil
+					}
+					first = false
+					<-ctx.Done()
+					if cause := context.Cause(ctx); !errors.Is(cause, envelope.LeaseLost) {
+						w.Errorf("cause %v", cause)
+					}
+					return []*envelope.Envelope{output("x")}, result
+				})
+				w.start()
+				w.publish(message())
+				w.pass(45 * time.Second)
+				if first {
+					w.Error("the handler was not called")
+				}
+				if outs, dead := w.on("out"), w.on("agent.dead"); len(outs)+len(dead) != 0 {
+					w.Errorf("published %v and %v", outs, dead)
+				}
+			})
+		})
+	}
 }

@@ -37,7 +37,7 @@ func (a *agent) dead(ctx context.Context, d *transport.Delivery, p *progress) tr
 // timeout nor the end of the process stops it; a lost lease does, since the
 // message is another's.
 func (a *agent) bury(ctx context.Context, d *transport.Delivery, p *progress) transport.Outcome {
-	if errors.Is(context.Cause(ctx), envelope.LeaseLost) {
+	if isLost(ctx) {
 		return transport.HandBack()
 	}
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeDeadline)
@@ -54,6 +54,7 @@ func (a *agent) bury(ctx context.Context, d *transport.Delivery, p *progress) tr
 		p.err = cause
 		return out
 	}
+	a.unstalled(p)
 	a.buried(ctx, d, p)
 	return transport.Done()
 }

@@ -19,6 +19,9 @@ type Health struct {
 	Agent     string
 	Slots     int // handlers that may run at once
 	Abandoned int // those that ignore the end of their context
+	// Stalled says why messages are kept whose outputs or dead letters cannot be
+	// published; empty: there are none.
+	Stalled string
 
 	Handled, Retried, DeadLettered, Expired, Ignored, EmittedLate uint64
 }
@@ -46,7 +49,17 @@ func (a *agent) health(now time.Time) Health {
 		Ignored: a.counts.ignored.Load(), EmittedLate: a.counts.emittedLate.Load(),
 	}
 	h.Health = a.subscription()
+	if s := a.stall.Load(); s != nil && now.Before(s.until) {
+		h.Stalled = s.reason
+	}
 	return h
+}
+
+// stall is the last failure to publish what a message cannot do without. It is
+// taken for mended when it is not repeated.
+type stall struct {
+	reason string
+	until  time.Time
 }
 
 func (a *agent) subscription() transport.Health {

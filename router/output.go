@@ -97,8 +97,12 @@ func dropReserved(out *envelope.Envelope) {
 func (a *agent) publish(
 	ctx context.Context, d *transport.Delivery, p *progress, outs []*envelope.Envelope,
 ) transport.Outcome {
+	if isLost(ctx) { // the message is another's by now, and so are its outputs
+		return transport.HandBack()
+	}
 	failed, err := a.router.sender.Send(ctx, outs, a.mustNotWait)
 	if err == nil {
+		a.unstalled(p)
 		return transport.Done()
 	}
 	if ctx.Err() != nil {
@@ -129,6 +133,7 @@ func isFinal(err error) bool {
 func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress, what string) transport.Outcome {
 	wait := stallBackoff.delay(p.tries)
 	p.tries++
+	a.stall.Store(&stall{what + " cannot be published: " + p.err.Error(), time.Now().Add(2 * stallBackoff.max)})
 	if p.tries == 1 {
 		a.router.log.WarnContext(ctx, "message is kept until this can be published",
 			"what", what, "agent", a.Name, "message", logged(d), "error", p.err)
@@ -138,6 +143,18 @@ func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress,
 		a.router.observe(Stalled{Agent: a.Name, Topic: d.Topic, ID: id, Type: typ, Try: p.tries, After: wait, Err: p.err})
 	}
 	return transport.WaitInLane(wait)
+}
+
+// unstalled takes back what stalled reported.
+func (a *agent) unstalled(p *progress) {
+	if p != nil && p.tries > 0 {
+		a.stall.Store(nil)
+	}
+}
+
+// isLost reports whether another member has the message, or may have it.
+func isLost(ctx context.Context) bool {
+	return ctx.Err() != nil && errors.Is(context.Cause(ctx), envelope.LeaseLost)
 }
 
 // emittedLate counts and tells of an output that came after its handler had
