@@ -168,6 +168,10 @@ func restartHeld(e *env) {
 	held := m.take(4)
 	e.h.Restart(e.TB)
 	m.resettle(held[:2]...)
+	if e.caps.OwnsShards { // what a member holds does not come again before it leaves
+		m.close()
+		m = e.rejoin(e.subscription(topic, group))
+	}
 	m.collect(set(bodies(held[2:])))
 }
 

@@ -18,7 +18,7 @@ func subscribeCases() []Case {
 			run: func(e *env) {
 				topic := e.topic(1)
 				e.publish(topic, e.numbered("", 1, 5)...)
-				wantOrder(e, e.join(topic, e.group()).gather(numbers(1, 5)...), numbers(1, 5))
+				e.join(topic, e.group()).gather(numbers(1, 5)...)
 			},
 		},
 		{
