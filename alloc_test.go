@@ -101,3 +101,32 @@ func BenchmarkRawMessage(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// Typed messages through a handler that answers.
+func BenchmarkTypedMessage(b *testing.B) {
+	handled := new(atomic.Int64)
+	cfg := &config.Config{Agents: map[string]config.Agent{"echo": {Consumes: "in", Produces: config.None}}}
+	app := anywire.New(&anywire.Options{Config: cfg})
+	anywire.Consume(app, "echo", func(context.Context, Brief) error {
+		handled.Add(1)
+		return nil
+	})
+	ctx, stop := context.WithCancel(b.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- app.Run(ctx) }()
+	text := Brief{string(make([]byte, 40))}
+	b.ReportAllocs()
+	for range b.N {
+		if err := app.Publish(ctx, "in", text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for handled.Load() < int64(b.N) {
+		runtime.Gosched()
+	}
+	b.StopTimer()
+	stop()
+	if err := <-ran; err != nil {
+		b.Fatal(err)
+	}
+}

@@ -203,7 +203,7 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 
 // warnOfDrops is called once for a topic.
 func (a *App) warnOfDrops(topic string) {
-	a.options.Logger.Warn("no agent reads this topic, so memory keeps its newest messages only: let one consume it, or use a durable transport",
+	a.options.Logger.Warn("no agent reads this topic, so memory keeps only its newest messages",
 		"topic", topic, "keeps", memory.RingSize)
 }
 

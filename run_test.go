@@ -3,6 +3,7 @@ package anywire_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,8 @@ import (
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/transport"
+	"github.com/anywire/anywire/transport/driver"
+	"github.com/anywire/anywire/transport/memory"
 )
 
 func TestFromPublishToBrief(t *testing.T) {
@@ -404,6 +407,99 @@ func TestLogsNoPayload(t *testing.T) {
 		}
 		if n := strings.Count(text, "message is a dead letter"); n != 1 {
 			t.Errorf("%d lines of the dead letter:\n%s", n, text)
+		}
+	})
+}
+
+func TestACircleDoesNotWaitForItself(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := &config.Config{
+			Transports: map[string]config.Transport{"memory": {Options: memory.Options{Capacity: 4}}},
+			Agents: map[string]config.Agent{
+				"doubler": {Consumes: "in", Produces: "in", Policy: config.Policy{Concurrency: 2}},
+			},
+		}
+		app := anywire.New(&anywire.Options{Config: cfg})
+		app.HandleEnvelope("doubler", func(_ context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
+			if in.Hops == 5 {
+				return nil, nil
+			}
+			return []*envelope.Envelope{in, in}, nil
+		})
+		start(t, app)
+		for range 4 {
+			if err := app.Publish(t.Context(), "in", Task{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if h := app.Health().Agents[0]; h.Handled != 4*63 || h.InFlight != 0 {
+			t.Errorf("health %+v, want %d handled", h, 4*63)
+		}
+	})
+}
+
+func TestTransportsOpenOnceAndAreClosed(t *testing.T) {
+	t.Parallel()
+	var opened, closed atomic.Int64
+	kind := transport.NewKind("counted",
+		func(memory.Options) driver.Capabilities { return memory.Capabilities(memory.Options{}) },
+		func(ctx context.Context, o memory.Options) (driver.Driver, error) {
+			opened.Add(1)
+			d, err := memory.Open(ctx, o)
+			return &counted{d, &closed}, err
+		})
+	app := anywire.New(&anywire.Options{
+		Kinds:  []anywire.Kind{kind},
+		Config: &config.Config{Transport: "counted", Transports: map[string]config.Transport{"counted": {}}},
+	})
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			if err := app.Publish(t.Context(), "in", Task{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(app.Close(), app.Close()); err != nil || opened.Load() != 1 || closed.Load() != 1 {
+		t.Errorf("opened %d times, closed %d times, %v", opened.Load(), closed.Load(), err)
+	}
+}
+
+type counted struct {
+	driver.Driver
+
+	closed *atomic.Int64
+}
+
+func (c *counted) Close(ctx context.Context) error {
+	c.closed.Add(1)
+	return c.Driver.Close(ctx)
+}
+
+func TestObserveSeesBothLayers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		seen := map[string]int{}
+		cfg := newsroomConfig()
+		app := newsroom(&anywire.Options{Config: cfg, Observe: func(e transport.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[fmt.Sprintf("%T", e)]++
+		}})
+		start(t, app)
+		if err := app.Publish(t.Context(), "tasks.research", Task{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if seen["router.Attempted"] != 2 || seen["transport.Published"] != 3 || seen["transport.Settled"] == 0 {
+			t.Errorf("events %v", seen)
 		}
 	})
 }

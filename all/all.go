@@ -1,0 +1,26 @@
+// Package all links every transport that this module has, for binaries whose
+// configuration decides at run time:
+//
+//	app := anywire.New(all.Options())
+//
+// A slim binary lists its kinds itself:
+//
+//	app := anywire.New(&anywire.Options{Kinds: []anywire.Kind{natsdriver.Kind()}})
+//
+// A program that uses only memory needs neither: memory is always there.
+package all
+
+import (
+	"github.com/anywire/anywire"
+	"github.com/anywire/anywire/transport/memory"
+	"github.com/anywire/anywire/transport/natsdriver"
+)
+
+// Options returns options with every kind. They are fresh each time, so the
+// caller may fill in the rest.
+func Options() *anywire.Options {
+	return &anywire.Options{Kinds: []anywire.Kind{
+		memory.Kind(),
+		natsdriver.Kind(),
+	}}
+}
