@@ -228,10 +228,14 @@ func ParseFrom(text string) (From, error) {
 // places reports topics that agents put on different transports, once each.
 func (k *checker) places() {
 	told := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(k.Agents)) {
+	w := k.wires()
+	for _, name := range w.names {
 		a := k.Agents[name]
-		if _, err := k.Where(a.Consumes); err != nil && a.Consumes != "" && !told[a.Consumes] {
-			told[a.Consumes] = true
+		if a.Consumes == "" || told[a.Consumes] {
+			continue
+		}
+		told[a.Consumes] = true
+		if _, err := w.where(a.Consumes); err != nil {
 			k.fault("agents."+name+".transport", err.Error(), placeHint(a.Consumes))
 		}
 	}

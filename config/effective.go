@@ -49,16 +49,17 @@ func (c *Config) effective() *Config {
 		entry.Kind, _ = e.Kind(name)
 		e.Transports[name] = entry
 	}
+	w := c.wires()
 	e.Topics = maps.Clone(c.Topics)
 	for name, topic := range e.Topics {
-		if on, err := c.Where(name); err == nil {
+		if on, err := w.where(name); err == nil {
 			topic.Transport = on
 		}
 		e.Topics[name] = topic
 	}
 	e.Agents = maps.Clone(c.Agents)
 	for name := range e.Agents {
-		e.Agents[name], _ = c.Agent(name)
+		e.Agents[name] = w.agent(name)
 	}
 	return &e
 }

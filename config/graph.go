@@ -13,14 +13,45 @@ import (
 // dead-letter topic, that of the agent whose dead letters it takes, else the
 // default. Agents that do not agree are an error.
 func (c *Config) Where(topic string) (transport string, err error) {
-	return c.lives(topic, nil)
+	return c.wires().where(topic)
 }
 
-// lives is Where; seen are the topics that asked, so that dead letters of dead
+// wires says which agents meet at which topics.
+type wires struct {
+	*Config
+	names   []string            // of all agents, sorted
+	readers map[string][]string // agents by the topic that they consume
+	failing map[string][]string // agents by their dead-letter topic
+	known   map[string]string   // topics that where has answered
+}
+
+func (c *Config) wires() *wires {
+	w := &wires{Config: c, names: slices.Sorted(maps.Keys(c.Agents)), readers: map[string][]string{}, failing: map[string][]string{}, known: map[string]string{}}
+	for _, name := range w.names {
+		a := c.Agents[name]
+		dead := cmp.Or(a.DeadLetter, deadLetterOf(name))
+		w.readers[a.Consumes] = append(w.readers[a.Consumes], name)
+		w.failing[dead] = append(w.failing[dead], name)
+	}
+	return w
+}
+
+func (w *wires) where(topic string) (string, error) {
+	if on, ok := w.known[topic]; ok {
+		return on, nil
+	}
+	on, err := w.lives(topic, nil)
+	if err == nil {
+		w.known[topic] = on
+	}
+	return on, err
+}
+
+// lives is where; seen are the topics that asked, so that dead letters of dead
 // letters come to an end.
-func (c *Config) lives(topic string, seen []string) (string, error) {
-	claims := c.claims(topic)
-	if own := c.Topics[topic].Transport; own != "" {
+func (w *wires) lives(topic string, seen []string) (string, error) {
+	claims := w.claims(topic)
+	if own := w.Topics[topic].Transport; own != "" {
 		for _, by := range claims {
 			if by.transport != own && by.explicit {
 				return "", fmt.Errorf("topic %s lives on transport %s, and agent %s consumes it on %s", topic, own, by.agent, by.transport)
@@ -31,10 +62,10 @@ func (c *Config) lives(topic string, seen []string) (string, error) {
 	if slices.ContainsFunc(claims, func(cl claim) bool { return cl.explicit }) {
 		return agree(topic, "consumes", claims)
 	}
-	if owners := c.owners(topic, seen); len(owners) > 0 {
+	if owners := w.owners(topic, seen); len(owners) > 0 {
 		return agree(topic, "sends its dead letters to", owners)
 	}
-	return c.DefaultTransport(), nil
+	return w.DefaultTransport(), nil
 }
 
 // claim is an agent's say in where a topic lives.
@@ -44,25 +75,24 @@ type claim struct {
 }
 
 // claims lists the agents that consume a topic.
-func (c *Config) claims(topic string) []claim {
+func (w *wires) claims(topic string) []claim {
 	var list []claim
-	for _, name := range slices.Sorted(maps.Keys(c.Agents)) {
-		if a := c.Agents[name]; a.Consumes == topic {
-			list = append(list, claim{name, cmp.Or(a.Transport, c.DefaultTransport()), a.Transport != ""})
-		}
+	for _, name := range w.readers[topic] {
+		own := w.Agents[name].Transport
+		list = append(list, claim{name, cmp.Or(own, w.DefaultTransport()), own != ""})
 	}
 	return list
 }
 
 // owners lists the agents whose dead letters a topic takes.
-func (c *Config) owners(topic string, seen []string) []claim {
+func (w *wires) owners(topic string, seen []string) []claim {
 	var list []claim
-	for _, name := range slices.Sorted(maps.Keys(c.Agents)) {
-		a := c.Agents[name]
-		if cmp.Or(a.DeadLetter, deadLetterOf(name)) != topic || slices.Contains(seen, a.Consumes) {
+	for _, name := range w.failing[topic] {
+		consumes := w.Agents[name].Consumes
+		if slices.Contains(seen, consumes) {
 			continue
 		}
-		if on, err := c.lives(a.Consumes, append(seen, topic)); err == nil {
+		if on, err := w.lives(consumes, append(seen, topic)); err == nil {
 			list = append(list, claim{agent: name, transport: on})
 		}
 	}
@@ -87,11 +117,12 @@ func agree(topic, verb string, claims []claim) (string, error) {
 func (c *Config) Cycles() [][]string {
 	var cycles [][]string
 	covered := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(c.Agents)) {
+	w := c.wires()
+	for _, name := range w.names {
 		if covered[name] {
 			continue
 		}
-		cycle := c.wayBack(name)
+		cycle := w.wayBack(name)
 		for _, on := range cycle {
 			covered[on] = true
 		}
@@ -109,10 +140,10 @@ func turned(cycle []string) []string {
 }
 
 // wayBack answers the shortest way from an agent to itself, without its end.
-func (c *Config) wayBack(start string) []string {
+func (w *wires) wayBack(start string) []string {
 	from := map[string]string{}
 	for queue := []string{start}; len(queue) > 0; queue = queue[1:] {
-		for _, next := range c.readers(c.Agents[queue[0]].Produces) {
+		for _, next := range w.readersOf(w.Agents[queue[0]].Produces) {
 			if next == start {
 				return trail(from, start, queue[0])
 			}
@@ -135,16 +166,12 @@ func trail(from map[string]string, start, end string) []string {
 	return way
 }
 
-// readers lists the agents that consume a topic.
-func (c *Config) readers(topic string) []string {
+// readersOf lists the agents that consume what goes to a topic.
+func (w *wires) readersOf(topic string) []string {
 	if topic == "" || topic == None {
 		return nil
 	}
-	var list []string
-	for _, cl := range c.claims(topic) {
-		list = append(list, cl.agent)
-	}
-	return list
+	return w.readers[topic]
 }
 
 // CheckSelection answers what is wrong with running only some of the agents in
@@ -168,7 +195,7 @@ func (c *Config) CheckSelection(agents []string, inProcess func(transport string
 		selected[name] = true
 	}
 	if len(agents) > 0 {
-		found = append(found, c.cutOff(selected, inProcess)...)
+		found = append(found, c.wires().cutOff(selected, inProcess)...)
 	}
 	return found.Sorted()
 }
@@ -187,17 +214,17 @@ func (c *Config) unknownAgent(name string) Problem {
 }
 
 // cutOff reports the topics of which only one end is selected.
-func (c *Config) cutOff(selected map[string]bool, inProcess func(string) bool) Problems {
+func (w *wires) cutOff(selected map[string]bool, inProcess func(string) bool) Problems {
 	var found Problems
-	for _, from := range slices.Sorted(maps.Keys(c.Agents)) {
-		a := c.Agents[from]
+	for _, from := range w.names {
+		a := w.Agents[from]
 		for _, out := range []struct{ key, topic string }{{"produces", a.Produces}, {"dead_letter", cmp.Or(a.DeadLetter, deadLetterOf(from))}} {
-			for _, to := range c.readers(out.topic) {
-				on, err := c.Where(out.topic)
+			for _, to := range w.readersOf(out.topic) {
+				on, err := w.where(out.topic)
 				if selected[from] == selected[to] || err != nil || !inProcess(on) {
 					continue
 				}
-				found = append(found, c.severed(from, out.key, out.topic, to, on, selected[from]))
+				found = append(found, w.severed(from, out.key, out.topic, to, on, selected[from]))
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -324,5 +325,41 @@ agents:
 	}
 	if err := c.Decode("transports.nats", &o); err != nil || o.URL != "nats://localhost:4222" || !cmp.Equal(o.Servers, []string{"c"}) {
 		t.Errorf("options are %+v, %v, want the list replaced", o, err)
+	}
+}
+
+func TestLargeInputIsReadInTime(t *testing.T) {
+	t.Parallel()
+	const size = 128 << 10 // enough to see what grows with the square
+	many := func(head, each, tail string) string {
+		var b strings.Builder
+		b.WriteString(head)
+		for i := 0; b.Len()+len(each)+len(tail)+16 < size; i++ {
+			fmt.Fprintf(&b, each, i)
+		}
+		return b.String() + tail
+	}
+	for name, text := range map[string]string{
+		"many agents":              many("version: 1\nagents:\n", " a%d: { consumes: x }\n", ""),
+		"wrong keys on one line":   many("version: 1\nagents: { a: { ", "x%d: 1, ", "} }\n"),
+		"variables on one line":    many("version: 1\nagents: [ ", "'${X%d}', ", "]\n"),
+		"one key again and again":  many("version: 1\n", "name: x # %d\n", ""),
+		"entries of the same list": many("version: 1\ntopics: [ ", "%d, ", "]\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			_, err := Parse("large.yaml", []byte(text))
+			var problems Problems
+			if err != nil && !errors.As(err, &problems) {
+				t.Fatal(err)
+			}
+			if length := len(problems.Error()); length > 20<<20 {
+				t.Errorf("the problems take %d bytes", length)
+			}
+			if took := time.Since(start); took > 60*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
 	}
 }

@@ -96,10 +96,14 @@ func (r Retry) counts() (immediate, delayed int) {
 // its policy, and whether it exists. Transport is where its topic lives, or
 // what it names itself where that is disputed.
 func (c *Config) Agent(name string) (Agent, bool) {
-	a, ok := c.Agents[name]
-	if !ok {
+	if _, ok := c.Agents[name]; !ok {
 		return Agent{}, false
 	}
+	return c.wires().agent(name), true
+}
+
+func (w *wires) agent(name string) Agent {
+	a, c := w.Agents[name], w.Config
 	a.Policy = c.Policy(name)
 	fillDefaults(reflect.ValueOf(&a).Elem())
 	if a.Group == "" {
@@ -108,12 +112,12 @@ func (c *Config) Agent(name string) (Agent, bool) {
 	if a.DeadLetter == "" {
 		a.DeadLetter = deadLetterOf(name)
 	}
-	if lives, err := c.Where(a.Consumes); err == nil {
+	if lives, err := w.where(a.Consumes); err == nil {
 		a.Transport = lives
 	} else if a.Transport == "" {
 		a.Transport = c.DefaultTransport()
 	}
-	return a, true
+	return a
 }
 
 // DefaultTransport is the name of the transport of whatever names none.

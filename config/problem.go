@@ -89,10 +89,13 @@ func (ps Problems) Sorted() Problems {
 	})
 }
 
+// mostQuoted is how many problems are shown with their source lines.
+const mostQuoted = 1000
+
 // quoted fills the source lines in, once it is known which parts of them are
 // secret.
 func (ps Problems) quoted() Problems {
-	for i := range ps {
+	for i := range ps[:min(len(ps), mostQuoted)] {
 		if p := &ps[i]; p.src != nil && p.Source == "" {
 			p.Source, p.caret = p.src.quote(p.Line, p.Column)
 		}

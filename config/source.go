@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func (s *source) rank() int {
 
 // line answers a line without its break, or nothing beyond the end.
 func (s *source) line(number int) string {
-	if number < 1 || number > len(s.lines) {
+	if s == nil || number < 1 || number > len(s.lines) {
 		return ""
 	}
 	return s.lines[number-1]
@@ -85,15 +86,30 @@ func (s *source) hide(n *node) {
 	if n.at.src != s || onlyVariable.MatchString(n.raw) {
 		return
 	}
-	rest := tail(s.line(n.at.line), n.at.col-1)
+	line := s.line(n.at.line)
+	if len(line) > longLine {
+		s.hideRest(n.at)
+		return
+	}
+	rest := tail(line, n.at.col-1)
 	if end := scalarEnd(rest, n); end >= 0 {
 		s.masks[n.at.line] = append(s.masks[n.at.line], span{n.at.col - 1, n.at.col - 1 + end})
 		return
 	}
-	s.masks[n.at.line] = append(s.masks[n.at.line], span{n.at.col - 1, n.at.col - 1 + utf8.RuneCountInString(rest)})
+	s.hideRest(n.at)
 	for number := n.at.line + 1; number <= len(s.lines) && deeper(s.line(number), n.key.col-1); number++ {
 		s.masks[number] = append(s.masks[number], span{0, utf8.RuneCountInString(s.line(number))})
 	}
+}
+
+// hideRest marks the rest of a line as secret.
+func (s *source) hideRest(at place) {
+	for _, sp := range s.masks[at.line] {
+		if sp.to == math.MaxInt && sp.from < at.col {
+			return
+		}
+	}
+	s.masks[at.line] = append(s.masks[at.line], span{at.col - 1, math.MaxInt})
 }
 
 // scalarEnd answers how many characters of rest a scalar on one line takes, or
@@ -124,6 +140,9 @@ func deeper(line string, indent int) bool {
 	text := strings.TrimLeft(line, " ")
 	return text == "" || len(line)-len(text) > indent
 }
+
+// head answers the first characters of a line.
+func head(line string, chars int) string { return line[:len(line)-len(tail(line, chars))] }
 
 // tail cuts the first characters off a line.
 func tail(line string, chars int) string {
@@ -156,10 +175,26 @@ func maskURL(text string) string {
 	return text
 }
 
-// quote answers a line with its secrets masked, and where the column went.
+// longLine is where a line is too long to be looked at as a whole for every
+// problem in it; aroundColumn is how much of it is looked at instead.
+const (
+	longLine     = 4096
+	aroundColumn = 1000
+)
+
+// quote answers a line, or the part of a long one around a column, with its
+// secrets masked, and where the column went.
 func (s *source) quote(number, column int) (line string, caret int) {
 	line = s.line(number)
 	spans := slices.Clone(s.masks[number])
+	if len(line) > longLine {
+		from := max(column-1-aroundColumn, 0)
+		line = head(tail(line, from), 2*aroundColumn)
+		column -= from
+		for i := range spans {
+			spans[i] = span{max(spans[i].from-from, 0), max(spans[i].to-from, 0)}
+		}
+	}
 	for _, pattern := range []*regexp.Regexp{sensitive, userInfo} {
 		for _, m := range pattern.FindAllStringSubmatchIndex(line, -1) {
 			text := strings.TrimRight(line[m[2]:m[3]], " \t")

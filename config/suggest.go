@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 	"strings"
+	"unicode"
 )
 
 func contains(list []string, s string) bool { return slices.Contains(list, s) }
@@ -10,8 +11,9 @@ func contains(list []string, s string) bool { return slices.Contains(list, s) }
 // suggest answers the known name that is most like a wrong one, or "".
 func suggest(wrong string, known []string) string {
 	best, least := "", 1+mistakes(wrong)
+	wrong = normal(wrong)
 	for _, name := range known {
-		if d := distance(normal(wrong), normal(name)); d < least {
+		if d := distance(wrong, normal(name)); d < least {
 			best, least = name, d
 		}
 	}
@@ -29,7 +31,12 @@ func mistakes(name string) int {
 
 // normal makes names alike that differ in how words are joined.
 func normal(name string) string {
-	return strings.ToLower(strings.NewReplacer("-", "", "_", "", " ", "").Replace(name))
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == ' ' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
 }
 
 // distance counts the letters that are to be added, removed, replaced or

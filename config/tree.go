@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -338,18 +339,24 @@ type named struct {
 // first.
 func (n *node) children(path string) []named {
 	var list []named
-	for i, entry := range n.entries {
-		if name := index("", i); strings.HasPrefix(path, name) {
-			list = append(list, named{name, entry})
+	for end := len(path); end > 0; end = strings.LastIndexAny(path[:end], ".[") {
+		name := path[:end]
+		if child := n.fields[name]; child != nil {
+			list = append(list, named{name, child})
+		} else if child := n.entry(name); child != nil {
+			list = append(list, named{name, child})
 		}
 	}
-	for _, name := range n.names {
-		if rest, ok := strings.CutPrefix(path, name); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
-			list = append(list, named{name, n.fields[name]})
-		}
-	}
-	slices.SortFunc(list, func(a, b named) int { return len(b.name) - len(a.name) })
 	return list
+}
+
+// entry answers the entry of a list that is written [i].
+func (n *node) entry(name string) *node {
+	i, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(name, "["), "]"))
+	if err != nil || i < 0 || i >= len(n.entries) || name != index("", i) {
+		return nil
+	}
+	return n.entries[i]
 }
 
 // join and index make the path of a child.

@@ -178,9 +178,8 @@ func (e *expander) file(n *node, name, written, path string) (string, bool) {
 // source line, else at its scalar.
 func (e *expander) fault(n *node, written, path, message, hint string) {
 	where := n.at
-	if where.src != nil {
-		rest := tail(where.src.line(where.line), where.col-1)
-		if before, _, ok := strings.Cut(rest, written); ok {
+	if line := where.src.line(where.line); len(line) <= longLine {
+		if before, _, ok := strings.Cut(tail(line, where.col-1), written); ok {
 			where.col += utf8.RuneCountInString(before)
 		}
 	}
