@@ -20,6 +20,7 @@ type env struct {
 	h       Harness
 	name    string
 	skipped string // why, once it is
+	said    string // the last error that was reported
 
 	d    driver.Driver
 	caps driver.Capabilities

@@ -16,7 +16,7 @@ func Summary(ran []string, skipped map[string]string) string {
 	var all tally
 	for _, name := range ran {
 		reason, ok := skipped[name]
-		all.add(&env{name: name, skipped: reason}, ok)
+		all.add(&env{name: name, skipped: reason}, ok, false)
 	}
 	return all.summary()
 }

@@ -61,12 +61,16 @@ func (e *env) subscribeOn(d driver.Driver, s driver.Subscription) *member {
 
 // receive calls Receive until it answers with messages or for good.
 func (m *member) receive(ctx context.Context, limit int) ([]*driver.Message, error) {
+	said := ""
 	for {
 		msgs, err := m.src.Receive(ctx, limit)
 		if err == nil || ctx.Err() != nil || !passing(err) {
 			return slices.Clone(msgs), err
 		}
-		m.Logf("Receive: %v; calling again", err)
+		if said != err.Error() {
+			said = err.Error()
+			m.Logf("Receive: %s; calling again until it ends", said)
+		}
 		if !pause(ctx, m.h.Quiet/10) {
 			return nil, ctx.Err()
 		}

@@ -68,11 +68,18 @@ func (e *env) republish(topic string, m *driver.Message) {
 	e.Helper()
 	e.eventually("Publish succeeds after the restart", func(ctx context.Context) bool {
 		err := e.d.Publish(ctx, topic, []*driver.Message{m})
-		if err != nil {
-			e.Logf("Publish: %v; trying again", err)
-		}
+		e.logOnce("Publish", err)
 		return err == nil
 	})
+}
+
+// logOnce reports an error that differs from the last.
+func (e *env) logOnce(what string, err error) {
+	e.Helper()
+	if err != nil && e.said != what+err.Error() {
+		e.said = what + err.Error()
+		e.Logf("%s: %v; trying again until it succeeds", what, err)
+	}
 }
 
 // rejoin subscribes as soon as the driver can.
@@ -82,9 +89,7 @@ func (e *env) rejoin(s driver.Subscription) *member {
 	e.eventually("Subscribe succeeds after the restart", func(ctx context.Context) bool {
 		var err error
 		src, err = e.d.Subscribe(ctx, s)
-		if err != nil {
-			e.Logf("Subscribe: %v; trying again", err)
-		}
+		e.logOnce("Subscribe", err)
 		return err == nil
 	})
 	e.Cleanup(func() { _ = src.Close(e.cleanup()) })
@@ -97,9 +102,7 @@ func (m *member) resettle(msgs ...*driver.Message) {
 	m.Helper()
 	m.eventually("Settle is answered after the restart", func(ctx context.Context) bool {
 		err := m.src.Settle(ctx, settlements(driver.Ack, 0, msgs...))
-		if err != nil {
-			m.Logf("Settle: %v", err)
-		}
+		m.logOnce("Settle", err)
 		return err == nil || errors.Is(err, driver.ErrStale)
 	})
 }

@@ -12,7 +12,8 @@ import (
 
 // Run proves a driver against the contract: one subtest per case. It returns
 // when all have ended, and logs one line that counts the cases and names those
-// that were skipped, with the reason.
+// that were skipped, with the reason. When not even a published message comes
+// back, it stops there.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
 	h = h.withDefaults()
@@ -24,14 +25,17 @@ func Run(t *testing.T, h Harness) {
 		t.Errorf("Harness.Skip names %q, which is no case; Cases lists them", name)
 	}
 	var skips tally
+	defer func() { t.Log(skips.summary()) }()
 	for _, theme := range themes(cases) {
 		t.Run(theme[0].theme(), func(t *testing.T) {
 			for _, c := range theme {
 				t.Run(c.what(), func(t *testing.T) { c.test(t, h, &skips) })
 			}
 		})
+		if skips.hopeless() {
+			t.Fatalf("%s failed: the other cases would only wait, and are not run", basic)
+		}
 	}
-	t.Log(skips.summary())
 }
 
 func (c Case) test(t *testing.T, h Harness, skips *tally) {
@@ -40,7 +44,7 @@ func (c Case) test(t *testing.T, h Harness, skips *tally) {
 		t.Parallel()
 	}
 	e := &env{TB: t, h: h, name: c.Name}
-	t.Cleanup(func() { skips.add(e, t.Skipped()) })
+	t.Cleanup(func() { skips.add(e, t.Skipped(), t.Failed()) })
 	e.start(c)
 }
 
@@ -82,12 +86,23 @@ type tally struct {
 	mu      sync.Mutex
 	ran     int
 	skipped []string
+	basic   bool // whether the basic case failed
 }
 
-func (s *tally) add(e *env, skipped bool) {
+// basic is the case without which none can pass.
+const basic = "publish/confirmed-is-stored"
+
+func (s *tally) hopeless() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.basic
+}
+
+func (s *tally) add(e *env, skipped, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ran++
+	s.basic = s.basic || failed && e.name == basic
 	if skipped {
 		s.skipped = append(s.skipped, e.name+" ("+cmp.Or(e.skipped, "skipped by the harness")+")")
 	}
