@@ -2,9 +2,9 @@ package transport
 
 import "time"
 
-// Event is something that a [Transport] tells its observer. The set is sealed:
-// [Published], [Settled], [Redelivered], [Lost], [Changed] and, from package
-// router, none: it observes on its own.
+// Event is something that a [Transport] tells its observer: [Published],
+// [Settled], [Redelivered], [Lost] or [Changed]. The set is sealed; package
+// router adds its own by embedding the interface.
 type Event interface{ event() }
 
 // Published is one call of [Transport.Publish].

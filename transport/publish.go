@@ -42,6 +42,9 @@ func (t *Transport) Publish(ctx context.Context, topic string, es ...*envelope.E
 	if len(es) == 0 {
 		return nil
 	}
+	if t.closing.Load() {
+		return fmt.Errorf("publish to %q on transport %q: %w", topic, t.Name(), driver.ErrClosed)
+	}
 	if t.options.Observe == nil {
 		return t.publish(ctx, topic, es)
 	}
@@ -130,7 +133,7 @@ func (t *Transport) fill(m *driver.Message, b *batch, topic string, e *envelope.
 	}
 	if t.caps.InProcess {
 		local := *e
-		m.Local, m.Body = &local, e.Data
+		m.Local = &local
 		return
 	}
 	start := len(b.headers)

@@ -169,13 +169,23 @@ func (q *queue) pop() *task {
 	return t
 }
 
+// slabSize tasks are allocated together. A slow handler keeps its neighbours'
+// memory, so it is small.
+const slabSize = 4
+
 // newTasks wraps what a source received. Decoding is left to the workers where
 // no lane needs the key.
 func newTasks(base context.Context, src *source, msgs []*driver.Message, now time.Time) []*task {
 	s := src.sub
 	tasks := make([]*task, len(msgs))
+	var slab []task
 	for i, m := range msgs {
-		t := &task{src: src, leased: now}
+		if len(slab) == 0 {
+			slab = make([]task, min(slabSize, len(msgs)-i))
+		}
+		t := &slab[0]
+		slab = slab[1:]
+		t.src, t.leased = src, now
 		t.Raw, t.Topic, t.Group = m, s.topic, s.o.Group
 		t.Init(base, time.Time{})
 		if s.o.Order == OrderKey {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -37,11 +38,11 @@ type Transport struct {
 	log      *slog.Logger
 	waits    scheduler
 	batches  sync.Pool // of *batch
+	closing  atomic.Bool
 
-	mu     sync.Mutex
-	subs   map[*subscription]struct{}
-	closed bool
-	ended  *sync.Cond // a subscription is gone from subs
+	mu    sync.Mutex
+	subs  map[*subscription]struct{}
+	ended *sync.Cond // a subscription is gone from subs
 }
 
 // New returns a transport over d. It starts nothing. The driver stays the
@@ -176,10 +177,7 @@ func (t *Transport) Abort() {
 // driver if the transport owns it. Publish and Subscribe fail afterwards.
 // Closing twice is harmless.
 func (t *Transport) Close(ctx context.Context) error {
-	t.mu.Lock()
-	already := t.closed
-	t.closed = true
-	t.mu.Unlock()
+	already := t.closing.Swap(true)
 	t.Abort()
 	stop := context.AfterFunc(ctx, func() {
 		t.mu.Lock()
@@ -208,7 +206,7 @@ func (t *Transport) Close(ctx context.Context) error {
 func (t *Transport) add(s *subscription) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.closing.Load() {
 		return fmt.Errorf("transport %q: %w", t.Name(), driver.ErrClosed)
 	}
 	t.subs[s] = struct{}{}
