@@ -20,6 +20,9 @@ const (
 // maxTime is the longest of the times that a policy may give.
 const maxTime = 366 * value.Duration(value.Day)
 
+// ruleOfNames says what nameRule asks for.
+const ruleOfNames = "use letters, digits, - and _, with single dots between words; begin with a letter or digit"
+
 var (
 	nameRule   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`)
 	prefixRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*\.?$`)
@@ -35,7 +38,7 @@ func (k *checker) name(path, name string, longest int) {
 	case len(name) > longest:
 		k.fault(path, fmt.Sprintf("the name is %d characters long, and %d are allowed", len(name), longest), "")
 	case !nameRule.MatchString(name):
-		k.fault(path, fmt.Sprintf("%s is not a name: use letters, digits, - and _, and dots between words, beginning with a letter or digit", quoteRaw(name)), "")
+		k.fault(path, quoteRaw(name)+" is not a name", ruleOfNames)
 	}
 }
 
@@ -67,17 +70,20 @@ func (k *checker) policy(path string, given, all Policy) {
 		k.fault(path+".window", fmt.Sprintf("is %d, less than the concurrency of %d: some handlers could never run", all.Window, all.Concurrency),
 			fmt.Sprintf("use %d or more, or remove it: the default is 4 × concurrency", all.Concurrency))
 	} else if given.Concurrency != 0 && all.Window < all.Concurrency {
-		k.fault(path+".concurrency", fmt.Sprintf("is %d, more than the window of %d: some handlers could never run", all.Concurrency, all.Window), "raise window, too")
+		k.fault(path+".concurrency",
+			fmt.Sprintf("is %d, more than the window of %d: some handlers could never run", all.Concurrency, all.Window), "raise window, too")
 	}
 	if given.LaneLimit != 0 && all.LaneLimit > all.Window {
-		k.fault(path+".lane_limit", fmt.Sprintf("is %d, more than the window of %d", all.LaneLimit, all.Window), "the default is a quarter of the window")
+		k.fault(path+".lane_limit", fmt.Sprintf("is %d, more than the window of %d", all.LaneLimit, all.Window),
+			"the default is a quarter of the window")
 	}
 }
 
 func (k *checker) backoff(path string, r value.Range) {
 	switch {
 	case r.Min <= 0:
-		k.fault(path, fmt.Sprintf("begins at %s: a wait must be greater than 0", r.Min), "the default is 500ms..1m; for retries without a wait use immediate")
+		k.fault(path, fmt.Sprintf("begins at %s: a wait must be greater than 0", r.Min),
+			"the default is 500ms..1m; for retries without a wait use immediate")
 	case r.Max < r.Min:
 		k.fault(path, fmt.Sprintf("ends at %s, before it begins at %s", r.Max, r.Min), "")
 	case r.Max > maxTime:

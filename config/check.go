@@ -44,6 +44,7 @@ func (c *Config) Check() Problems {
 type checker struct {
 	*Config
 	*report
+
 	told map[string]bool // paths of problems of meaning
 }
 
@@ -106,7 +107,8 @@ func (k *checker) root() {
 			"add, for example: transport: "+names[0])
 	}
 	if k.Idempotency.Store != "" && k.Idempotency.Store != None {
-		k.fault("idempotency.store", fmt.Sprintf("%q does not exist in this version: the only store is none", k.Idempotency.Store), "write store: none")
+		k.fault("idempotency.store", fmt.Sprintf("%q does not exist in this version: the only store is none", k.Idempotency.Store),
+			"write store: none")
 	}
 	checkEnums(k.fault, reflect.ValueOf(*k.Config), "")
 	k.size("limits.body", k.Limits.Body, 1, value.GiB)
@@ -144,7 +146,7 @@ func (k *checker) transport(name string) {
 	entry := k.Transports[name]
 	k.name(path+".kind", entry.Kind, maxName)
 	if entry.Prefix != "" && !isPrefix(entry.Prefix) {
-		k.fault(path+".prefix", fmt.Sprintf("%q is not a prefix: use letters, digits, dots, - and _, beginning with a letter or digit", entry.Prefix), "")
+		k.fault(path+".prefix", quoteRaw(entry.Prefix)+" is not a prefix", ruleOfNames+"; it may end with a dot")
 	}
 }
 
@@ -253,7 +255,8 @@ func (k *checker) groups() {
 		a := k.Agents[name]
 		r := reader{a.Consumes, cmp.Or(a.Group, name)}
 		if other, taken := first[r]; taken && a.Consumes != "" {
-			k.fault("agents."+name+".group", fmt.Sprintf("%q is also the group of agent %s on topic %s: each message would reach only one of the two", r.group, other, r.topic),
+			k.fault("agents."+name+".group",
+				fmt.Sprintf("%q is also the group of agent %s on topic %s: each message would reach only one of the two", r.group, other, r.topic),
 				"give each agent a group of its own")
 		} else {
 			first[r] = name

@@ -23,6 +23,8 @@ const (
 // program may write it as a literal, with zero values wherever the default is
 // wanted. Its methods do not change it
 // and may be called by several goroutines while nobody else does.
+//
+//nolint:lll // a key is described on one line
 type Config struct {
 	Version     int                  `yaml:"version" doc:"version of this file's format" default:"1" example:"1"`
 	Name        string               `yaml:"name" doc:"name of the system; every process of one system gives the same" default:"anywire" example:"newsroom"`
@@ -38,6 +40,8 @@ type Config struct {
 }
 
 // Transport is one entry under transports.
+//
+//nolint:lll // a key is described on one line
 type Transport struct {
 	Kind   string `yaml:"kind" doc:"kind of the transport" computed:"the entry's name" example:"nats"`
 	Prefix string `yaml:"prefix" doc:"stands before every topic and group on the broker, so that systems can share one" computed:"nothing" example:"staging."`
@@ -49,6 +53,8 @@ type Transport struct {
 }
 
 // Topic is one entry under topics.
+//
+//nolint:lll // a key is described on one line
 type Topic struct {
 	Transport string    `yaml:"transport" doc:"transport on which the topic lives" computed:"that of the agents that consume it" example:"memory"`
 	Shards    int       `yaml:"shards" doc:"number of shards, in each of which order is kept" computed:"what the topic has, 1 where it is created" example:"8"`
@@ -64,6 +70,8 @@ type Retention struct {
 }
 
 // Idempotency says where handled messages are remembered.
+//
+//nolint:lll // a key is described on one line
 type Idempotency struct {
 	Store string `yaml:"store" doc:"store of the records; none: a message may be handled more than once" default:"none" example:"none" enum:"none"`
 }
@@ -77,6 +85,8 @@ type Limits struct {
 
 // Agent is one entry under agents: what it reads, what it writes, and the
 // policy of its handler.
+//
+//nolint:lll,embeddedstructfieldcheck // a key is described on one line, and keys are printed in this order
 type Agent struct {
 	Consumes   string `yaml:"consumes" doc:"topic that the agent reads; required" example:"tasks.research"`
 	Produces   string `yaml:"produces" doc:"topic of the handler's answers; none: answers are dropped" example:"tasks.write"`

@@ -16,6 +16,7 @@ import (
 // does not fit.
 type decoder struct {
 	*report
+
 	secrets map[string]bool // paths that held secrets; may be nil
 }
 
@@ -30,7 +31,7 @@ func (d *decoder) value(n *node, v reflect.Value, path string) {
 		v.Set(target)
 	case isText(v.Type()):
 		d.text(n, v, path)
-	case v.Type() == durationType:
+	case v.Type() == reflect.TypeFor[time.Duration]():
 		d.duration(n, v, path)
 	default:
 		d.plain(n, v, path)
@@ -106,7 +107,7 @@ func (d *decoder) spares(spare []*node, t reflect.Type, path string) {
 }
 
 func (d *decoder) unknown(n *node, name, path string, names, later []string) {
-	hint := ""
+	var hint string
 	switch near := suggest(name, names); {
 	case contains(later, name):
 		hint = "this version does not support it yet: remove it"
@@ -182,13 +183,13 @@ func (d *decoder) isScalar(n *node, path, want string) bool {
 
 // text fills what reads its own text.
 func (d *decoder) text(n *node, v reflect.Value, path string) {
-	if v.Type() == secretType {
+	if v.Type() == reflect.TypeFor[value.Secret]() {
 		d.secret(n, path)
 	}
 	if !d.isScalar(n, path, "a single value") {
 		return
 	}
-	reader, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+	reader, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	if !ok {
 		return
 	}
@@ -224,7 +225,7 @@ func (d *decoder) string(n *node, v reflect.Value, path string) {
 		return
 	}
 	if tag := n.yamlTag(); len(n.uses) == 0 && tag != "!!str" {
-		d.at(n.at, path, fmt.Sprintf("must be a text, not %s", kindOfTag(tag)), fmt.Sprintf("put it in quotes: %q", n.text))
+		d.at(n.at, path, "must be a text, not "+kindOfTag(tag), fmt.Sprintf("put it in quotes: %q", n.text))
 		return
 	}
 	v.SetString(n.text)

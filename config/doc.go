@@ -48,8 +48,8 @@
 // Errors of [Load], [Parse] and [Config.Decode] are [Problems]. Each [Problem]
 // prints as
 //
-//	anywire.yaml:7:5: agents.writer: unknown key "consums"
-//	        consums: tasks.write
+//	anywire.yaml:7:5: agents.writer: unknown key "consume"
+//	        consume: tasks.write
 //	        ^
 //	    did you mean "consumes"?
 //

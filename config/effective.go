@@ -74,9 +74,9 @@ func (c *Config) dump(v reflect.Value, path, note string) *node {
 		}
 		return c.dump(v.Elem(), path, note)
 	case v.Type() == reflect.TypeFor[Section]():
-		section, _ := v.Interface().(Section)
+		section, _ := reflect.TypeAssert[Section](v)
 		return c.masked(section.node, path)
-	case isText(v.Type()) || v.Type() == durationType:
+	case isText(v.Type()) || v.Type() == reflect.TypeFor[time.Duration]():
 		return c.dumpText(v, note)
 	}
 	return c.dumpPlain(v, path, note)
@@ -154,10 +154,10 @@ func (n *node) isEmpty() bool {
 }
 
 func (c *Config) dumpText(v reflect.Value, note string) *node {
-	if d, ok := v.Interface().(time.Duration); ok {
+	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
 		return &node{text: value.Duration(d).String(), tag: "!!str", note: note}
 	}
-	writer, ok := v.Interface().(encoding.TextMarshaler)
+	writer, ok := reflect.TypeAssert[encoding.TextMarshaler](v)
 	if !ok {
 		return nil
 	}

@@ -26,13 +26,13 @@ func ExampleProblems() {
 	_, err := config.Parse("anywire.yaml", []byte(`version: 1
 agents:
   writer:
-    consums: tasks.write
+    consume: tasks.write
     timeout: 30
 `))
 	fmt.Println(err)
 	// Output:
-	// anywire.yaml:4:5: agents.writer: unknown key "consums"
-	//         consums: tasks.write
+	// anywire.yaml:4:5: agents.writer: unknown key "consume"
+	//         consume: tasks.write
 	//         ^
 	//     did you mean "consumes"?
 	// anywire.yaml:5:14: agents.writer.timeout: duration "30" has no unit: write 30s, or another of ms, s, m, h, d

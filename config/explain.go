@@ -75,6 +75,7 @@ func alternatives(at *node, path string) string {
 
 type explainer struct {
 	*Config
+
 	own  *node // what was given, without defaults
 	list []Origin
 }
@@ -161,7 +162,9 @@ type Timeline struct {
 	Immediate, Delayed int             // retries at once, and after a wait
 	Waits              []time.Duration // before each delayed retry, without jitter
 	Timeout            time.Duration   // of one attempt
-	Longest            time.Duration   // from the first attempt to the dead letter, if every attempt times out and every wait has all its jitter
+	// Longest is the time from the first attempt to the dead letter, if every
+	// attempt times out and every wait has all its jitter.
+	Longest time.Duration
 }
 
 // Timeline answers what the policy means for a message that always fails.

@@ -4,9 +4,6 @@ import (
 	"encoding"
 	"reflect"
 	"strings"
-	"time"
-
-	"github.com/anywire/anywire/config/value"
 )
 
 // field is one key of a struct that a map of the file fills, as its tags
@@ -68,15 +65,9 @@ func later(t reflect.Type) []string {
 	return nil
 }
 
-var (
-	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
-	durationType = reflect.TypeFor[time.Duration]()
-	secretType   = reflect.TypeFor[value.Secret]()
-)
-
 // isText reports whether a type reads its own text.
 func isText(t reflect.Type) bool {
-	return reflect.PointerTo(t).Implements(textType)
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 // isBlock reports whether a type is a struct with keys of its own.

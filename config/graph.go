@@ -19,6 +19,7 @@ func (c *Config) Where(topic string) (transport string, err error) {
 // wires says which agents meet at which topics.
 type wires struct {
 	*Config
+
 	names   []string            // of all agents, sorted
 	readers map[string][]string // agents by the topic that they consume
 	failing map[string][]string // agents by their dead-letter topic
@@ -26,7 +27,10 @@ type wires struct {
 }
 
 func (c *Config) wires() *wires {
-	w := &wires{Config: c, names: slices.Sorted(maps.Keys(c.Agents)), readers: map[string][]string{}, failing: map[string][]string{}, known: map[string]string{}}
+	w := &wires{
+		Config: c, names: slices.Sorted(maps.Keys(c.Agents)),
+		readers: map[string][]string{}, failing: map[string][]string{}, known: map[string]string{},
+	}
 	for _, name := range w.names {
 		a := c.Agents[name]
 		dead := cmp.Or(a.DeadLetter, deadLetterOf(name))
@@ -236,6 +240,8 @@ func (c *Config) severed(from, key, topic, to, on string, fromSelected bool) Pro
 	if !fromSelected {
 		path, left = "agents."+to+".consumes", from
 	}
-	return c.Problem(path, fmt.Sprintf("agent %s is not selected, but topic %s goes from %s to %s on transport %s, which does not leave the process", left, topic, from, to, on),
+	return c.Problem(path,
+		fmt.Sprintf("agent %s is not selected, but topic %s goes from %s to %s on transport %s, which does not leave the process",
+			left, topic, from, to, on),
 		fmt.Sprintf("select %s, too, or put the topic on a transport that processes share", left))
 }

@@ -138,7 +138,7 @@ func TestSuggest(t *testing.T) {
 	t.Parallel()
 	known := []string{"consumes", "produces", "order", "lease", "from", "drain_timeout"}
 	for wrong, want := range map[string]string{
-		"consums": "consumes", "comsumes": "consumes", "Consumes": "consumes", "drainTimeout": "drain_timeout", "drain-timeout": "drain_timeout",
+		"consume": "consumes", "comsumes": "consumes", "Consumes": "consumes", "drainTimeout": "drain_timeout", "drain-timeout": "drain_timeout",
 		"oder": "order", "ordre": "order", "form": "from", "x": "", "": "", "colour": "", "leaze": "lease", strings.Repeat("x", 100): "",
 	} {
 		if got := suggest(wrong, known); got != want {

@@ -13,6 +13,8 @@ const Jitter = 0.2
 
 // Policy says how an agent's messages are handled. A zero field is not given:
 // [Config.Policy] takes it from the defaults.
+//
+//nolint:lll // a key is described on one line
 type Policy struct {
 	Concurrency  int            `yaml:"concurrency" doc:"handlers that run at the same time in one process" default:"16" example:"64"`
 	Window       int            `yaml:"window" doc:"messages that are fetched and not yet settled in one process" computed:"4 × concurrency, at least 64" example:"256"`
@@ -26,6 +28,8 @@ type Policy struct {
 
 // Retry says how often and when a failed message is tried again. The numbers
 // are pointers because 0 is a choice; new(0) writes one in Go.
+//
+//nolint:lll // a key is described on one line
 type Retry struct {
 	Immediate *int        `yaml:"immediate" doc:"retries at once, in place" default:"2" example:"2"`
 	Delayed   *int        `yaml:"delayed" doc:"retries after a wait that doubles from the beginning of backoff to its end" default:"5" example:"5"`

@@ -8,6 +8,8 @@ import (
 )
 
 // Problem is one thing that is wrong with a configuration, and where.
+//
+//nolint:errname // a problem is a value first; its name is the word of the documentation
 type Problem struct {
 	File         string // as it was named; empty for a literal in Go
 	Line, Column int    // from 1, columns in characters; 0: unknown
@@ -56,6 +58,8 @@ func (p Problem) excerpt() string {
 
 // Problems is every problem of a configuration, in the order of the files. As an
 // error it prints all of them.
+//
+//nolint:errname // as above
 type Problems []Problem
 
 // Error prints every problem, one after the other.
@@ -90,7 +94,7 @@ func (ps Problems) Sorted() Problems {
 }
 
 // mostQuoted is how many problems are shown with their source lines.
-const mostQuoted = 1000
+const mostQuoted = 200
 
 // quoted fills the source lines in, once it is known which parts of them are
 // secret.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -112,7 +113,7 @@ func schemaOf(t reflect.Type) schema {
 		return schemaOf(t.Elem())
 	case t == reflect.TypeFor[value.Size]():
 		return schema{"type": []string{"string", "integer"}, "minimum": 0, "pattern": `^\s*\d+(\.\d+)?\s*([kKmMgGtT]i?)?[bB]?\s*$|` + aVariable}
-	case t == reflect.TypeFor[value.Duration](), t == durationType:
+	case t == reflect.TypeFor[value.Duration](), t == reflect.TypeFor[time.Duration]():
 		return schema{"type": "string", "pattern": `^\s*` + durationPattern + `\s*$|` + aVariable}
 	case t == reflect.TypeFor[value.Range]():
 		return schema{"type": "string", "pattern": `^\s*` + durationPattern + `\s*(\.\.\s*` + durationPattern + `\s*)?$|` + aVariable}

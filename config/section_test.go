@@ -175,11 +175,11 @@ transports:
     keys: [ hunter2, "hunter2", oops: 1 ]
     more: |
       hunter2
-      hunter2
+      - hunter2
     quoted: "hunter2
-      hunter2"
+      - hunter2"
     plain: hunter2
-      hunter2
+      - hunter2
     file: ${file:pw.txt}
     default: ${UNSET:-hunter2}
     wrong: ${PW}
@@ -203,7 +203,7 @@ agents:
 	}
 	var o secretive
 	errDecode := c.Decode("transports.bus", &o)
-	if o.Opener.Reveal() != "hunter2" || o.More.Reveal() != "hunter2\nhunter2\n" || o.Quoted.Reveal() != "hunter2 hunter2" || errDecode == nil {
+	if o.Opener.Reveal() != "hunter2" || o.More.Reveal() != "hunter2\n- hunter2\n" || o.Quoted.Reveal() != "hunter2 - hunter2" || errDecode == nil {
 		t.Fatalf("options are %+v, %v", o, errDecode)
 	}
 	var out bytes.Buffer
@@ -217,7 +217,7 @@ agents:
 	problems := fmt.Sprint(errDecode)
 	for line := 5; line <= 21; line++ {
 		p := problemAt(place{c.doc.sources[0], line, 1}, "x", "here", "")
-		problems += "\n" + Problems{p}.quoted().Error()
+		problems = fmt.Sprintln(problems, Problems{p}.quoted())
 	}
 	all := out.String() + err.Error() + fmt.Sprint(origins) + problems + fmt.Sprintf("%v %+v %#v", c.Transports, c.Transports, c.Transports["bus"].Options)
 	if strings.Contains(all, "hunter2") {

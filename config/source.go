@@ -179,7 +179,7 @@ func maskURL(text string) string {
 // problem in it; aroundColumn is how much of it is looked at instead.
 const (
 	longLine     = 4096
-	aroundColumn = 1000
+	aroundColumn = 300
 )
 
 // quote answers a line, or the part of a long one around a column, with its

@@ -110,6 +110,7 @@ func (n *node) start() place {
 // planter turns the nodes of the YAML parser into a tree of ours.
 type planter struct {
 	*report
+
 	src     *source
 	active  map[*yaml.Node]bool // anchors that are being planted
 	aliases []spot              // that are being expanded, the outermost first
@@ -120,6 +121,7 @@ type planter struct {
 // spot is a value before there is a node of it.
 type spot struct {
 	place
+
 	path string
 }
 

@@ -131,7 +131,7 @@ func (e *expander) variable(n *node, inner, path string) (string, bool) {
 	name, fallback, hasFallback := strings.Cut(inner, ":-")
 	switch {
 	case !variableName.MatchString(name):
-		e.fault(n, written, path, fmt.Sprintf("%s is not a variable", quoteRaw(written)),
+		e.fault(n, written, path, quoteRaw(written)+" is not a variable",
 			"write ${NAME}, ${NAME:-default} or ${file:/path}; a name has letters, digits and _; $$ is a dollar sign")
 		return "", false
 	case strings.Contains(fallback, "${"):

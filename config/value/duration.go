@@ -28,7 +28,7 @@ func ParseDuration(text string) (Duration, error) {
 	trimmed := strings.TrimSpace(text)
 	switch {
 	case trimmed == "":
-		return 0, fmt.Errorf("an empty text is not a duration: write one such as 30s or 7d")
+		return 0, errors.New("an empty text is not a duration: write one such as 30s or 7d")
 	case strings.HasPrefix(trimmed, "-"):
 		return 0, fmt.Errorf("duration %q is negative: durations are 0 or more", text)
 	case trimmed != "0" && isNumber(trimmed):
@@ -104,11 +104,11 @@ func (d Duration) String() string {
 	if rest < 0 { // The least int64 has no positive twin.
 		return time.Duration(d).String()
 	}
-	days := rest / Day
-	rest -= days * Day
+	days := int64(rest / Day)
+	rest %= Day
 	text := ""
 	if days > 0 {
-		text = strconv.FormatInt(int64(days), 10) + "d"
+		text = strconv.FormatInt(days, 10) + "d"
 	}
 	return sign + text + clock(rest)
 }

@@ -2,6 +2,7 @@ package value
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -38,7 +39,7 @@ var (
 func ParseSize(text string) (Size, error) {
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "" {
-		return 0, fmt.Errorf("an empty text is not a size: write one such as 1MiB or 900KiB")
+		return 0, errors.New("an empty text is not a size: write one such as 1MiB or 900KiB")
 	}
 	if strings.HasPrefix(trimmed, "-") {
 		return 0, fmt.Errorf("size %q is negative: sizes are 0 or more", text)

