@@ -70,11 +70,11 @@ deps: ## what each package links against deps.txt; UPDATE=1 writes it anew
 
 .PHONY: brokers-up
 brokers-up: ## start the brokers that the tests use and print their addresses
-	$(GO) run ./cmd/brokers up
+	$(GO) run ./internal/brokertest/cmd/brokers up
 
 .PHONY: brokers-down
 brokers-down: ## stop what brokers-up started
-	$(GO) run ./cmd/brokers down
+	$(GO) run ./internal/brokertest/cmd/brokers down
 
 .PHONY: clean
 clean: ## remove what was built and what the example left in build/ and data/

@@ -159,7 +159,7 @@ func packages(ctx context.Context, dir string) (map[string]string, error) {
 	} {
 		known[path[strings.LastIndexByte(path, '/')+1:]] = path
 	}
-	out, err := golist(ctx, dir, "-f", "{{.Name}} {{.ImportPath}}", "./...")
+	out, err := golist(ctx, dir, "-e", "-f", "{{.Name}} {{.ImportPath}}", "./...")
 	if err != nil {
 		return nil, err
 	}
