@@ -101,8 +101,10 @@ type Message struct {
 	Published  time.Time // by the broker's clock
 	Deliveries int       // how often it was delivered, this time included; 0: unknown
 	// Revoked is closed when the message's shard moves to another member: the
-	// engine starts nothing more of it and settles what runs. Deliveries of one
-	// assignment share one channel. Nil: shards of this source do not move.
+	// engine starts nothing more of it and settles every delivery, handing back
+	// what has not started, so that the source knows when it may let the shard
+	// go. Deliveries of one assignment share one channel. Nil: shards of this
+	// source do not move.
 	Revoked <-chan struct{}
 }
 

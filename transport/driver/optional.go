@@ -6,7 +6,8 @@ import (
 )
 
 // Leaser gives named leases by compare-and-set, for drivers whose broker has no
-// group protocol that assigns shards. The engine's ownership component builds
+// group protocol that assigns shards. Scopes and names are any text: the driver
+// escapes what its broker does not take. The engine's ownership component builds
 // everything else on it: membership, even shares, takeover.
 //
 // A lease that is not renewed for its ttl is free. All clocks are the broker's.
@@ -74,8 +75,8 @@ type Lagger interface {
 
 // Lag is what a group has not settled.
 type Lag struct {
-	Waiting int64     // not delivered yet
-	Pending int64     // delivered and not settled
+	Waiting int64     // not delivered yet; all that is unsettled, where the broker cannot tell
+	Pending int64     // delivered and not settled, where the broker knows
 	Oldest  time.Time // when the oldest unsettled message was published; zero: none
 }
 
