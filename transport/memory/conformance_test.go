@@ -21,7 +21,7 @@ func harness(o memory.Options) drivertest.Harness {
 			return memory.New(&bounded)
 		},
 		Declared: &caps,
-		Lease:    400 * time.Millisecond,
+		Lease:    500 * time.Millisecond,
 		Quiet:    60 * time.Millisecond,
 	}
 }

@@ -21,7 +21,7 @@ const (
 // nil, are the defaults.
 type Options struct {
 	// Capacity bounds each topic.
-	Capacity int `yaml:"capacity" doc:"Unsettled messages of a topic's slowest group, at most; then publishers wait." default:"65536" example:"1000000"`
+	Capacity int `yaml:"capacity" doc:"Messages that a topic's slowest group may leave unsettled." default:"65536" example:"1000000"`
 	// Paranoid switches the paranoid mode on. Nil: off.
 	Paranoid *Paranoid `yaml:"paranoid" doc:"For tests: encode, duplicate, delay and reorder, as a remote broker may." example:"{ seed: 7 }"`
 	// OnDrop is called once per topic that no group reads, when the first message
