@@ -18,7 +18,8 @@ type Driver interface {
 	// that none is known to be stored. A message whose confirmation was lost
 	// counts as failed, though the broker may have it. The driver must not keep
 	// msgs, their headers or the slice after it returned, except Message.Local
-	// and Body, which never change.
+	// and Body, which never change. A message that is too large, or a context
+	// that ends, fails nobody else's message.
 	//
 	// When ctx ends first, Publish returns its error for what is unconfirmed.
 	// A full bounded topic blocks until there is room, unless [MayOverflow]
@@ -47,7 +48,7 @@ type Source interface {
 	// source is closed ([ErrClosed]), and returns at most that many messages. The
 	// slice belongs to the source and is valid until the next call; the
 	// messages belong to the caller. Messages of one shard come in the broker's
-	// order, except for redeliveries. An error other than ctx's, ErrClosed,
+	// order, except for redeliveries; shards take turns. An error other than ctx's, ErrClosed,
 	// ErrStale or ErrDenied is taken as passing: the engine reports it, waits
 	// and calls again.
 	Receive(ctx context.Context, most int) ([]*Message, error)
@@ -60,7 +61,8 @@ type Source interface {
 
 	// Extend renews the leases of deliveries and says which are lost: those
 	// that another member has, or may take. It must never take a delivery back
-	// from a new owner. An error means that nothing is known.
+	// from a new owner. Nil means that the broker confirmed; an error, that
+	// nothing is known.
 	Extend(ctx context.Context, tokens []Token) (lost []Token, err error)
 
 	// Close leaves the group. What was delivered and not settled becomes
@@ -96,7 +98,7 @@ type Message struct {
 	// From the broker.
 	Token      Token
 	Shard      int
-	Seq        uint64    // position within the shard, where the broker counts
+	Seq        uint64    // position within the shard, from 1; 0: the broker does not count
 	Position   string    // position within the topic, where the broker names it
 	Published  time.Time // by the broker's clock
 	Deliveries int       // how often it was delivered, this time included; 0: unknown
@@ -138,8 +140,12 @@ type Subscription struct {
 	Shards []int
 	// Window is the most that the engine will have unsettled from this source.
 	Window int
-	// Lease is how long a delivery stays with this member without Extend.
+	// Lease is how long a delivery stays with this member without Extend: no
+	// other member may get it sooner. A driver that cannot promise that refuses.
 	Lease time.Duration
+	// Drain is how long the engine may take to settle a shard's deliveries after
+	// Revoked was closed.
+	Drain time.Duration
 	// Ephemeral groups vanish with their only member; Group is unique then.
 	Ephemeral bool
 }
@@ -147,7 +153,8 @@ type Subscription struct {
 // Outcome is how a delivery ends.
 type Outcome uint8
 
-// The outcomes of a delivery.
+// The outcomes of a delivery. Where shards have owners, what is given back comes
+// to the shard's owner, before later messages.
 const (
 	Ack      Outcome = iota // it is done, for this group
 	Nack                    // deliver it again, to any member, after Delay

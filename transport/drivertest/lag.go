@@ -79,7 +79,12 @@ func lagPending(e *env) {
 	s.Window = 4
 	m := e.subscribe(s)
 	held := m.take(4)
-	e.wantLag(topic, group, "4 pending and 6 waiting", func(l driver.Lag) bool { return l.Pending == 4 && l.Waiting == 6 })
+	e.wantLag(topic, group, "4 pending and 6 waiting", func(l driver.Lag) bool {
+		if e.caps.OwnsShards { // such a broker knows what is committed, not what is delivered
+			return l.Pending+l.Waiting == 10
+		}
+		return l.Pending == 4 && l.Waiting == 6
+	})
 	m.ack(held[1:]...)
 	e.wantLag(topic, group, "7 messages", func(l driver.Lag) bool { return l.Pending+l.Waiting == 7 })
 }
