@@ -154,6 +154,14 @@ func (a *agent) concurrency() int {
 	}
 }
 
+// join makes the agent's group, so that no other agent's is the only one.
+func (a *agent) join(ctx context.Context) error {
+	if a.Transport == nil {
+		return nil // subscribe says so
+	}
+	return a.Transport.Join(ctx, a.Topic, &a.Subscription)
+}
+
 func (a *agent) subscribe(ctx context.Context) error {
 	if a.Transport == nil {
 		return &envelope.Error{Code: envelope.Invalid, Message: "it has no transport"}

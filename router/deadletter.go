@@ -106,9 +106,6 @@ func (a *agent) original(d *transport.Delivery) (*envelope.Envelope, string) {
 	if d.Envelope != nil {
 		return d.Envelope.Clone(), d.Envelope.Identity()
 	}
-	if local, ok := d.Raw.Local.(*envelope.Envelope); ok { // over a limit, inside one process
-		return local.Clone(), local.Identity()
-	}
 	e := &envelope.Envelope{
 		Source: a.source, Type: RawType, SchemaVersion: 1, Time: time.Now().UTC().Round(0),
 		ContentType: "application/octet-stream", Key: printable(d.Raw.Key), Data: d.Raw.Body,

@@ -71,6 +71,11 @@ func (r *Router) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	errs := make([]error, len(r.agents))
+	for _, a := range r.agents {
+		if err := a.join(ctx); err != nil {
+			return fmt.Errorf("agent %q: %w", a.Name, err)
+		}
+	}
 	var group sync.WaitGroup
 	for i, a := range r.agents {
 		group.Go(func() {

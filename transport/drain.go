@@ -50,6 +50,31 @@ func (t *Transport) Subscribe(ctx context.Context, topic string, handle Handler,
 	return nil
 }
 
+// Join makes sure that the group of a subscription exists before anybody
+// consumes, where the broker forgets a message once every group that it knows
+// has settled it. Elsewhere it does nothing. Programs with several groups on one
+// topic call it for each of them before the first Subscribe.
+func (t *Transport) Join(ctx context.Context, topic string, o *SubscribeOptions) error {
+	if !t.caps.InProcess {
+		return nil
+	}
+	options, err := o.withDefaults(topic, t.caps)
+	if err != nil {
+		return fmt.Errorf("join %q on transport %q: %w", topic, t.Name(), err)
+	}
+	src, err := t.driver.Subscribe(ctx, driver.Subscription{
+		Topic: t.options.Prefix + topic, Group: t.options.Prefix + options.Group,
+		Start: options.Start, Window: options.Window, Lease: options.Lease,
+	})
+	if err != nil {
+		return fmt.Errorf("join %q on transport %q: %w", topic, t.Name(), err)
+	}
+	if err := src.Close(ctx); err != nil {
+		return fmt.Errorf("join %q on transport %q: %w", topic, t.Name(), err)
+	}
+	return nil
+}
+
 func (s *subscription) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
