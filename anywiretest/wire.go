@@ -42,10 +42,15 @@ type Wire struct {
 	patience time.Duration
 	ctx      context.Context // a wire is one test
 
-	mu     sync.Mutex
-	topics map[string]*tap
-	taps   sync.WaitGroup
+	mu      sync.Mutex
+	topics  map[string]*tap
+	taps    sync.WaitGroup
+	running map[reader]bool
+	changed chan struct{} // has room for one: running did
 }
+
+// reader is a group on a topic.
+type reader struct{ topic, group string }
 
 // tap is what came on one topic and was not asked for yet.
 type tap struct {
@@ -69,7 +74,12 @@ func Start(tb testing.TB, construct func(*anywire.Options) *anywire.App, o *Opti
 	options.Config = configOf(tb, o)
 	options.Drivers = brokers(tb, options.Config, o.Memory)
 	ctx, stop := context.WithCancel(context.WithoutCancel(tb.Context()))
-	w := &Wire{tb: tb, app: construct(&options), config: options.Config, patience: o.Patience, ctx: ctx, topics: map[string]*tap{}}
+	w := &Wire{
+		tb: tb, config: options.Config, patience: o.Patience, ctx: ctx,
+		topics: map[string]*tap{}, running: map[reader]bool{}, changed: make(chan struct{}, 1),
+	}
+	options.Observe = w.watch(options.Observe)
+	w.app = construct(&options)
 	if w.patience <= 0 {
 		w.patience = 10 * time.Second
 	}
@@ -89,7 +99,58 @@ func Start(tb testing.TB, construct func(*anywire.Options) *anywire.App, o *Opti
 		}
 		w.taps.Wait()
 	})
+	w.awaitReaders()
 	return w
+}
+
+// watch notes which groups read, and passes events on.
+func (w *Wire) watch(next func(transport.Event)) func(transport.Event) {
+	return func(e transport.Event) {
+		if c, ok := e.(transport.Changed); ok && c.Health.State == transport.Running {
+			w.mu.Lock()
+			w.running[reader{c.Health.Topic, c.Health.Group}] = true
+			w.mu.Unlock()
+			select {
+			case w.changed <- struct{}{}:
+			default:
+			}
+		}
+		if next != nil {
+			next(e)
+		}
+	}
+}
+
+// awaitReaders waits until every agent reads, and the wire along with it: a
+// broker in memory forgets what all groups that it knows of have settled.
+func (w *Wire) awaitReaders() {
+	w.tb.Helper()
+	const most = 10 * time.Second
+	late := time.NewTimer(most)
+	defer late.Stop()
+	for !w.allRead() {
+		select {
+		case <-w.changed:
+		case <-late.C:
+			w.tb.Fatalf("anywiretest: not every agent reads after %v", most)
+		}
+	}
+}
+
+func (w *Wire) allRead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for topic := range w.topics {
+		if !w.running[reader{topic, group}] {
+			return false
+		}
+	}
+	for name := range w.config.Agents {
+		if a, _ := w.config.Agent(name); !w.running[reader{a.Consumes, a.Group}] {
+			return false
+		}
+	}
+	return true
 }
 
 func configOf(tb testing.TB, o *Options) *config.Config {
