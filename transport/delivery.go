@@ -21,9 +21,10 @@ type Handler func(ctx context.Context, d *Delivery) Outcome
 // Delivery is one message on its way through a handler.
 type Delivery struct {
 	// Envelope is the message; a copy of this delivery's own whose Data and
-	// Extensions are shared. Nil where DecodeErr is set.
+	// Extensions are shared. Nil where it cannot be read.
 	Envelope *envelope.Envelope
-	// DecodeErr says why the message is not an envelope: an *envelope.Error.
+	// DecodeErr says why the message is not to be handled: an *envelope.Error.
+	// It is over a limit ([envelope.TooLarge]), or not an envelope.
 	DecodeErr error
 	// Raw is the message as it came. Inside one process it has neither headers
 	// nor a body.

@@ -16,13 +16,6 @@ import (
 	"github.com/anywire/anywire/transport/driver"
 )
 
-func handleErr(into *error) transport.Handler {
-	return func(_ context.Context, d *transport.Delivery) transport.Outcome {
-		*into = d.DecodeErr
-		return transport.Done()
-	}
-}
-
 // leased is a fake whose shards have owners by leases.
 type leased struct {
 	*fake

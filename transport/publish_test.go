@@ -1,6 +1,7 @@
 package transport_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -147,15 +148,20 @@ func TestLimitsHoldOnReceiptToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
 		var got error
-		wire := transport.New(f, nil)
-		_ = wire
-		r := subscribe(t, f, nil, handleErr(&got))
+		var read *envelope.Envelope
+		r := subscribe(t, f, nil, func(_ context.Context, d *transport.Delivery) transport.Outcome {
+			got, read = d.DecodeErr, d.Envelope
+			return transport.Done()
+		})
 		m := message("1", "")
 		m.Local.(*envelope.Envelope).Data = make([]byte, 1<<20)
 		f.source(0).push(m)
 		wantOutcomes(t, f.source(0), "1:ack")
 		if err := r.end(); err != nil || !errors.Is(got, envelope.TooLarge) {
 			t.Errorf("got %v, end %v", got, err)
+		}
+		if read == nil || read.ID != "1" {
+			t.Errorf("envelope %v: what can be read keeps its identity in the dead letters", read)
 		}
 	})
 }

@@ -60,11 +60,9 @@ func (t *task) decode() {
 		return
 	}
 	tr := t.src.sub.t
-	if err := tr.decode(t.Raw, t.Topic, &t.envelope); err != nil {
-		t.DecodeErr = err
-		return
+	if t.DecodeErr = tr.decode(t.Raw, t.Topic, &t.envelope); t.DecodeErr == nil {
+		t.Envelope, t.DecodeErr = &t.envelope, tr.limits.Check(&t.envelope)
 	}
-	t.Envelope = &t.envelope
 }
 
 // id is for events and logs.

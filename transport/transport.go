@@ -226,16 +226,14 @@ func (t *Transport) observe(e Event) {
 	}
 }
 
-// decode reads what the broker carried, within the limits.
+// decode reads what the broker carried, unless that is larger than any message
+// within the limits.
 func (t *Transport) decode(m *driver.Message, topic string, into *envelope.Envelope) error {
 	if len(m.Body) > t.mostBody {
 		return &envelope.Error{Code: envelope.TooLarge, Message: fmt.Sprintf(
 			"body has %d bytes, more than limits.body allows in any form", len(m.Body))}
 	}
-	if err := t.read(m, topic, into); err != nil {
-		return err
-	}
-	return t.limits.Check(into)
+	return t.read(m, topic, into)
 }
 
 func (t *Transport) read(m *driver.Message, topic string, into *envelope.Envelope) error {

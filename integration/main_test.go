@@ -1,0 +1,31 @@
+package integration
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/anywire/anywire/internal/brokertest"
+)
+
+// TestMain also is the main function of the worker processes that tests start
+// and kill: they are this very binary.
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		os.Exit(playRole(role))
+	}
+	goleak.VerifyTestMain(brokertest.Runner(m))
+}
+
+// full reports whether the long variants are asked for.
+func full() bool { return os.Getenv("ANYWIRE_TEST_FULL") != "" }
+
+// scale is how much work a test does: little, unless the long variants are asked
+// for.
+func scale(little, much int) int {
+	if full() {
+		return much
+	}
+	return little
+}
