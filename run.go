@@ -87,7 +87,7 @@ func (r *run) together(ctx context.Context) error {
 		group.Go(func() {
 			defer r.stop()
 			if err := fn(ctx); err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
-				errs[i+1] = fmt.Errorf("beside the agents: %w", err)
+				errs[i+1] = err
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync"
 	"time"
@@ -151,6 +152,17 @@ func (r *recovered) Error() string { return fmt.Sprint(r.value) }
 func (r *recovered) Unwrap() error {
 	err, _ := r.value.(error)
 	return err
+}
+
+// loggedError is an error in a log: its text, and the stack of a panic.
+type loggedError struct{ error }
+
+func (e loggedError) LogValue() slog.Value {
+	text := slog.StringValue(e.Error())
+	if stack := stackIn(e.error); stack != "" {
+		return slog.GroupValue(slog.Attr{Key: "text", Value: text}, slog.String("stack", stack))
+	}
+	return text
 }
 
 // stackIn is the stack of the panic in err's chain; empty: there is none.

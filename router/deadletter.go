@@ -63,7 +63,7 @@ func (a *agent) buried(ctx context.Context, d *transport.Delivery, p *progress) 
 	a.counts.deadLettered.Add(1)
 	reason := envelope.Code(p.letter.Reserved(envelope.AttrDeadLetterReason))
 	a.router.log.ErrorContext(ctx, "message is a dead letter", "agent", a.Name, "message", logged(d),
-		"reason", string(reason), "attempts", p.attempt, "dead_letter", a.DeadLetter, "error", p.err, "stack", stackIn(p.err))
+		"reason", string(reason), "attempts", p.attempt, "dead_letter", a.DeadLetter, "error", loggedError{p.err})
 	if a.router.options.Observe != nil {
 		id, typ := identified(d)
 		a.router.observe(DeadLettered{
