@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,7 @@ func (d *decoder) block(n *node, v reflect.Value, path string) {
 		case rest != nil:
 			section.set(name, n.fields[name])
 		default:
+			d.veil(n.fields[name], v.Type(), join(path, name))
 			d.unknown(n.fields[name], name, path, names, later(v.Type()))
 		}
 	}
@@ -205,6 +207,21 @@ func (d *decoder) secret(n *node, path string) {
 	}
 	if n.at.src != nil && n.kind == scalarNode {
 		n.at.src.hide(n)
+	}
+}
+
+// veil hides what stands at an unknown key of a struct that has secrets: the key
+// may be that of one of them, misspelled.
+func (d *decoder) veil(n *node, of reflect.Type, path string) {
+	if !slices.ContainsFunc(fieldsOf(of), func(f field) bool { return f.typ == reflect.TypeFor[value.Secret]() }) {
+		return
+	}
+	d.secret(n, path)
+	for _, name := range n.names {
+		d.veil(n.fields[name], of, join(path, name))
+	}
+	for i, entry := range n.entries {
+		d.veil(entry, of, index(path, i))
 	}
 }
 

@@ -158,8 +158,9 @@ var (
 	// of which no more is known than their text.
 	sensitive = regexp.MustCompile(`(?i)["']?[\w-]*(?:passw|secret|token|credential|api[_-]?key|private[_-]?key|seed)[\w-]*["']?\s*:\s+` +
 		`(\$\{[^}]*\}[^,\s]*|"(?:[^"\\]|\\.)*(?:"|$)|'[^']*(?:'|$)|[^\s#"'$][^,}#]*|\$[^,}#]*)`)
-	// userInfo finds the password of a URL.
-	userInfo = regexp.MustCompile(`://[^\s/:@]*:([^\s/@]+)@`)
+	// userInfo finds the password of a URL, which may hold an @, or what stands in
+	// place of user and password: for NATS that is a token.
+	userInfo = regexp.MustCompile(`://(?:[^\s/:@]*:)?([^\s/]+)@`)
 	// onlyVariable is a scalar whose text gives nothing away.
 	onlyVariable = regexp.MustCompile(`^\$\{(?:\w+|file:[^}]*)\}$`)
 )
