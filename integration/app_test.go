@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,11 +32,21 @@ func (Job) WireType() string { return "it.job@1" }
 type running struct {
 	*anywire.App
 
-	stop func() error // ends Run's context, as a signal does, and returns Run's error
+	stop    func() error // ends Run's context, as a signal does, and returns Run's error
+	dropped atomic.Bool  // by crash
 }
 
-// run runs an app until the test ends; it must end well. One that the test
-// closes itself is no failure.
+// crash drops an app without a drain.
+func (r *running) crash(t *testing.T) {
+	t.Helper()
+	r.dropped.Store(true)
+	if err := r.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	_ = r.stop() // that handlers had to be cancelled is what this is about
+}
+
+// run runs an app until the test ends; it must end well, unless it is dropped.
 func run(t *testing.T, app *anywire.App) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -46,7 +57,7 @@ func run(t *testing.T, app *anywire.App) *running {
 		return <-ran
 	})}
 	t.Cleanup(func() {
-		if err := r.stop(); err != nil {
+		if err := r.stop(); err != nil && !r.dropped.Load() {
 			t.Errorf("run: %v", err)
 		}
 	})

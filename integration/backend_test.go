@@ -26,10 +26,14 @@ type backend struct {
 }
 
 var backends = []backend{
-	{"memory", func(t *testing.T) *world { return inProcess(t, config.Transport{Kind: "memory"}, openMemory(nil)) }},
+	{"memory", func(t *testing.T) *world {
+		return inProcess(t, config.Transport{Kind: "memory"}, openMemory(nil))
+	}},
 	{"paranoid", func(t *testing.T) *world {
 		paranoid := memory.Options{Paranoid: &memory.Paranoid{Seed: 7}}
-		return inProcess(t, config.Transport{Kind: "memory", Options: paranoid}, openMemory(&paranoid))
+		w := inProcess(t, config.Transport{Kind: "memory", Options: paranoid}, openMemory(&paranoid))
+		w.duplicates = true
+		return w
 	}},
 	{"embedded", func(t *testing.T) *world {
 		o := embedded.Options{Dir: t.TempDir()}
@@ -50,6 +54,8 @@ type world struct {
 	shared driver.Driver
 	// stranger opens a driver that no app knows of.
 	stranger func(t *testing.T) driver.Driver
+	// duplicates: the broker itself stores messages twice.
+	duplicates bool
 }
 
 // onEach runs a test on every backend.
