@@ -44,3 +44,16 @@ func TestEveryAgentOfATopicGetsWhatWasPublishedBeforeTheStart(t *testing.T) {
 		}
 	})
 }
+
+// A producer may be done, and drain the app, before the agents have joined.
+func TestStoppedBeforeTheAgentsJoinedIsADrain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.handle(func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) { return nil, nil })
+		w.options.Agents = append(w.options.Agents, w.agent)
+		ctx, cancel := context.WithCancel(w.Context())
+		cancel()
+		if err := router.New(&w.options).Run(ctx); err != nil {
+			w.Errorf("error %v, want none", err)
+		}
+	})
+}

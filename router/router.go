@@ -73,6 +73,9 @@ func (r *Router) Run(ctx context.Context) error {
 	errs := make([]error, len(r.agents))
 	for _, a := range r.agents {
 		if err := a.join(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil // told to stop before anything was fetched
+			}
 			return fmt.Errorf("agent %q: %w", a.Name, err)
 		}
 	}
