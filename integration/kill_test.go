@@ -1,0 +1,73 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/anywire/anywire/config"
+	"github.com/anywire/anywire/internal/brokertest"
+	"github.com/anywire/anywire/transport/natsdriver"
+)
+
+// TestKilledWorker: a message survives its worker's death. It is handled
+// elsewhere once the lease is over.
+func TestKilledWorker(t *testing.T) {
+	t.Parallel()
+	for _, order := range []string{"none", "key"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			const lease, jobs = 2 * time.Second, 40
+			server := brokertest.SharedNATS(t)
+			w := remote(t, config.Transport{Kind: "nats", Options: natsdriver.Options{URL: server.URL}}, openNATS)
+			r := role{URL: server.URL, Prefix: w.entry.Prefix, Order: order, Lease: lease, Journal: journalFile(t)}
+			hung := r
+			hung.Hang, hung.Publish = true, jobs
+			victim := spawn(t, hung)
+			await(t, "handlers run", func() bool { return beginning(linesOf(t, r.Journal), "start ") >= 4 })
+			victim.kill(t)
+			died := time.Now()
+			held := linesOf(t, r.Journal)
+			heir := spawn(t, r)
+			await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
+				func() any { return linesOf(t, r.Journal) })
+			if took := time.Since(died); took > lease+8*time.Second {
+				t.Errorf("it took %v until everything was handled, with a lease of %v", took, lease)
+			}
+			for line, n := range linesOf(t, r.Journal) {
+				if want := 1 + held[line]; line[:5] == "start" && n > want {
+					t.Errorf("%s: %d times, want %d", line, n, want)
+				}
+			}
+			heir.drain(t)
+		})
+	}
+}
+
+// TestKilledEmbedded: a process that holds its own broker is killed three times
+// and started again on the same folder. Every message ends handled, and what the
+// dead process held is delivered at once, however long the lease.
+func TestKilledEmbedded(t *testing.T) {
+	t.Parallel()
+	for _, order := range []string{"none", "key"} {
+		t.Run(order, func(t *testing.T) {
+			t.Parallel()
+			jobs := scale(300, 3000)
+			r := role{Dir: t.TempDir(), Order: order, Lease: 10 * time.Minute, Journal: journalFile(t)}
+			first := r
+			first.Publish = jobs
+			c := spawn(t, first)
+			for kills := 1; kills <= 3; kills++ {
+				await(t, fmt.Sprintf("enough for kill %d", kills), func() bool {
+					lines := linesOf(t, r.Journal)
+					return lines["published"] > 0 && beginning(lines, "done ") >= kills*jobs/5
+				}, func() any { return beginning(linesOf(t, r.Journal), "done ") })
+				c.kill(t)
+				c = spawn(t, r)
+			}
+			await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
+				func() any { return beginning(linesOf(t, r.Journal), "done ") })
+			c.drain(t)
+		})
+	}
+}
