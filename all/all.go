@@ -14,6 +14,7 @@ import (
 	"github.com/anywire/anywire"
 	"github.com/anywire/anywire/transport/memory"
 	"github.com/anywire/anywire/transport/natsdriver"
+	"github.com/anywire/anywire/transport/natsdriver/embedded"
 )
 
 // Options returns options with every kind. They are fresh each time, so the
@@ -21,6 +22,7 @@ import (
 func Options() *anywire.Options {
 	return &anywire.Options{Kinds: []anywire.Kind{
 		memory.Kind(),
+		embedded.Kind(),
 		natsdriver.Kind(),
 	}}
 }
