@@ -67,4 +67,6 @@ func WaitInLane(d time.Duration) Outcome { return Outcome{waitInLane, max(d, 0)}
 func RedeliverAfter(d time.Duration) Outcome { return Outcome{redeliver, max(d, 0)} }
 
 // HandBack gives the message back to the broker, to be delivered again at once.
+// Where order is asked for, it means [WaitInLane] without a wait, unless the
+// delivery's context has ended.
 func HandBack() Outcome { return Outcome{handBack, 0} }

@@ -52,10 +52,10 @@ func (t *Transport) Subscribe(ctx context.Context, topic string, handle Handler,
 
 // Join makes sure that the group of a subscription exists before anybody
 // consumes, where the broker forgets a message once every group that it knows
-// has settled it. Elsewhere it does nothing. Programs with several groups on one
+// has settled it. Elsewhere, and for an ephemeral group, it does nothing. Programs with several groups on one
 // topic call it for each of them before the first Subscribe.
 func (t *Transport) Join(ctx context.Context, topic string, o *SubscribeOptions) error {
-	if !t.caps.InProcess {
+	if !t.caps.InProcess || o != nil && o.Ephemeral {
 		return nil
 	}
 	options, err := o.withDefaults(topic, t.caps)
@@ -78,6 +78,7 @@ func (t *Transport) Join(ctx context.Context, topic string, o *SubscribeOptions)
 func (s *subscription) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer context.AfterFunc(s.base, stop)() // an abort
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopKeeping()
 
@@ -88,17 +89,16 @@ func (s *subscription) run(ctx context.Context) error {
 		}
 	}
 	if s.owner != nil {
+		if err := s.owner.join(ctx); isFinal(err) {
+			return err
+		}
 		s.group.Go(func() { s.owner.run(ctx) })
 	} else if err := s.begin(ctx); err != nil {
 		return err
 	}
 	s.group.Go(func() { s.keep(keeping) })
 
-	select {
-	case <-ctx.Done():
-	case <-s.aborting:
-	}
-	stop()
+	<-ctx.Done()
 	s.drain()
 	stopKeeping()
 	s.group.Wait()
@@ -155,17 +155,31 @@ func (s *subscription) waiting(reason string) {
 // is opened anew.
 func (s *subscription) replaceSource(src *source, reason error) {
 	s.mu.Lock()
-	if src.closing {
-		s.unlock()
-		return
+	first := s.giveUp(src, reason)
+	s.unlock()
+	if first {
+		s.reopenAfter(src)
 	}
+}
+
+// giveUp loses all that a source has in flight. It reports whether the source has
+// to be closed for it: not where that is under way.
+func (s *subscription) giveUp(src *source, reason error) bool {
+	first := !src.closing
 	src.closing = true
-	s.setState(Waiting, reason.Error())
+	if first {
+		s.setState(Waiting, reason.Error())
+	}
 	for _, t := range src.tasks.all() {
 		s.lose(t, reason)
 	}
-	s.unlock()
-	src.stop()
+	s.wakeOne()
+	return first
+}
+
+// reopenAfter closes a source that was given up and sees to it that what it read
+// is read again.
+func (s *subscription) reopenAfter(src *source) {
 	s.close(src)
 	if src.shard >= 0 {
 		signal(s.owner.again)
@@ -183,13 +197,13 @@ func (s *subscription) release(src *source) {
 		return
 	}
 	src.closing = true
-	s.handBackQueued(src, func(*task) bool { return true })
+	s.handBackQueued(src, ofAll)
 	s.unlock()
 	src.stop()
 
 	idle := func() bool { return src.running == 0 }
 	if !s.awaitFor(s.o.DrainTimeout, func() bool { return s.aborted || idle() }) || !s.awaitFor(0, idle) {
-		s.cancelRunning(src)
+		s.cancelRunning(src, ofAll)
 		s.awaitFor(grace, idle)
 	}
 	s.awaitFor(closeTimeout, func() bool { return len(src.pending) == 0 && !src.sending })
@@ -202,12 +216,14 @@ func (s *subscription) awaitFor(d time.Duration, cond func() bool) bool {
 	return s.await(ctx, cond)
 }
 
-func (s *subscription) cancelRunning(src *source) {
+func ofAll(*task) bool { return true }
+
+func (s *subscription) cancelRunning(src *source, which func(*task) bool) {
 	s.mu.Lock()
 	defer s.unlock()
-	s.forced = true
+	s.forced = s.forced || s.draining
 	for _, t := range src.tasks.all() {
-		if t.state == running {
+		if t.state == running && which(t) {
 			t.Cancel(ErrDraining)
 		}
 	}
@@ -217,6 +233,7 @@ func (s *subscription) cancelRunning(src *source) {
 // are still there belong to handlers that do not return: they go back to the
 // broker, and nothing of them counts any more.
 func (s *subscription) close(src *source) {
+	src.stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(src.ctx), closeTimeout)
 	defer cancel()
 	if err := src.driver.Close(ctx); err != nil {
@@ -227,6 +244,7 @@ func (s *subscription) close(src *source) {
 	src.closed = true
 	for _, one := range src.pending {
 		s.free(one.t)
+		one.t.Cancel(nil)
 	}
 	src.pending = nil
 	for _, t := range src.tasks.all() {
@@ -235,13 +253,16 @@ func (s *subscription) close(src *source) {
 	s.sources = slices.DeleteFunc(s.sources, func(other *source) bool { return other == src })
 	close(src.over)
 	s.feedAll()
+	s.wakeOne()
+	s.notify()
 	s.unlock()
 	if src.lease != (driver.Lease{}) {
 		s.owner.give(src.lease)
 	}
 }
 
-// drain ends every source, and waits for handlers of sources that were lost.
+// drain ends every source, also those that others have begun to release, and
+// waits for handlers of sources that were lost.
 func (s *subscription) drain() {
 	s.mu.Lock()
 	s.setState(Draining, "")
@@ -250,7 +271,10 @@ func (s *subscription) drain() {
 	s.unlock()
 	var all sync.WaitGroup
 	for _, src := range sources {
-		all.Go(func() { s.release(src) })
+		all.Go(func() {
+			s.release(src)
+			<-src.over
+		})
 	}
 	all.Wait()
 	s.awaitFor(grace, func() bool { return s.forced || s.running == 0 })
@@ -281,6 +305,5 @@ func (s *subscription) abort(cause error) {
 	s.aborted = true
 	s.forced = s.forced || s.running > 0
 	s.cancel(cause)
-	close(s.aborting)
 	s.notify()
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/anywire/anywire/transport/driver"
@@ -16,17 +17,23 @@ type source struct {
 
 	// Under the subscription's lock.
 	driver     driver.Source
+	pauser     driver.ShardPauser // the same; nil: it cannot pause shards
 	tasks      list
 	running    int // handlers at work
 	pending    []settlement
 	sending    bool // the settler is at the broker
 	hungry     bool // waits for slots
-	closing    bool // nothing more is fetched or started
-	closed     bool // the driver's source is gone: outcomes are dropped
+	asked      int  // slots that a Receive may fill
+	askedAt    time.Time
+	recall     context.CancelFunc // ends that Receive, so that others get slots
+	failing    bool               // the last Receive failed
+	closing    bool               // nothing more is fetched or started
+	closed     bool               // the driver's source is gone: outcomes are dropped
 	fullShards map[int]int
 	paused     map[int]int
 	revocation map[<-chan struct{}]struct{}
 
+	pausing sync.Mutex      // one after the other tells what to pause
 	feed    chan struct{}   // there may be slots; one signal is kept
 	settler chan struct{}   // there are settlements; one signal is kept
 	over    chan struct{}   // closed when the source is closed
@@ -67,6 +74,7 @@ func (src *source) open(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.unlock()
 	src.driver = opened
+	src.pauser, _ = opened.(driver.ShardPauser)
 	return nil
 }
 
@@ -92,12 +100,13 @@ func (src *source) launch() {
 func (src *source) fetch() {
 	retry := backoff{}
 	for {
-		n := src.reserve()
+		ctx, n := src.reserve()
 		if n == 0 {
 			return
 		}
-		msgs, err := src.driver.Receive(src.ctx, n)
+		msgs, err := src.driver.Receive(ctx, n)
 		now := time.Now()
+		recalled := ctx.Err() != nil
 		if err == nil {
 			retry = backoff{}
 			src.accept(n, msgs, now)
@@ -107,46 +116,46 @@ func (src *source) fetch() {
 		if src.ctx.Err() != nil {
 			return
 		}
-		if !src.recover(err, &retry) {
+		if (!recalled || isOver(err)) && !src.recover(err, &retry) {
 			return
 		}
 	}
 }
 
+// isOver reports whether a source can receive no more.
+func isOver(err error) bool {
+	return errors.Is(err, driver.ErrStale) || errors.Is(err, driver.ErrClosed)
+}
+
 // recover decides what follows a failed Receive: false ends the fetching.
 func (src *source) recover(err error, retry *backoff) bool {
 	s := src.sub
-	if errors.Is(err, driver.ErrStale) || errors.Is(err, driver.ErrClosed) {
+	if isOver(err) {
 		s.group.Go(func() { s.replaceSource(src, err) })
 		return false
 	}
 	s.mu.Lock()
+	src.failing = true
 	s.setState(Waiting, err.Error())
 	s.unlock()
 	return retry.wait(src.ctx.Done())
 }
 
-// reserve blocks until slots are free and takes them; 0 means stop.
-func (src *source) reserve() int {
+// reserve blocks until slots are free and takes them, for a Receive with the
+// context that it returns; 0 means stop.
+func (src *source) reserve() (context.Context, int) {
 	s := src.sub
 	for {
+		src.applyPauses()
 		s.mu.Lock()
 		if src.closing || src.ctx.Err() != nil {
 			s.unlock()
-			return 0
+			return nil, 0
 		}
-		mayFetch, pause := src.pauses()
-		n := 0
-		if mayFetch {
-			n = src.allowance()
-		}
-		if n > 0 {
-			s.used += n
+		if n := src.allowance(); n > 0 {
+			ctx := src.ask(n)
 			s.unlock()
-			if pause != nil {
-				pause()
-			}
-			return n
+			return ctx, n
 		}
 		src.hungry = true
 		s.hungry++
@@ -162,23 +171,57 @@ func (src *source) reserve() int {
 	}
 }
 
+// ask takes n slots for a Receive. One of several sources can be asked to give
+// them back.
+func (src *source) ask(n int) context.Context {
+	src.sub.used += n
+	src.asked, src.askedAt = n, time.Now()
+	ctx := src.ctx
+	if src.sub.owner != nil {
+		ctx, src.recall = context.WithCancel(ctx)
+	}
+	return ctx
+}
+
 // allowance is how many messages the source may fetch now. Several sources share
 // the window: each asks for a part, so that an idle shard does not hold the slots
 // of a busy one, and a busy one comes back for more.
 func (src *source) allowance() int {
 	s := src.sub
-	free := s.o.Window - s.used
-	if free <= 0 {
+	if src.pauser == nil && len(src.fullShards) > 0 {
 		return 0
 	}
-	if free*8 < s.o.Window && s.ready.size > s.o.Concurrency/2 {
+	window := s.window()
+	free := window - s.used
+	if free <= 0 {
+		s.recallSlots()
+		return 0
+	}
+	if free*8 < window && s.ready.size > s.o.Concurrency/2 {
 		return 0 // workers have enough to do: wait for a worthwhile fetch
 	}
-	n := min(free, maxFetch)
-	if len(s.sources) > 1 {
-		n = min(n, max(1, s.o.Window/(2*len(s.sources))))
+	return min(free, s.share())
+}
+
+// window is the bound of the options, and room for every source to have one
+// message while it asks for the next.
+func (s *subscription) window() int { return max(s.o.Window, 2*(len(s.sources)-1)) }
+
+// share is the most that one source asks for.
+func (s *subscription) share() int {
+	if n := len(s.sources); n > 1 {
+		return min(max(1, s.window()/(2*n)), maxFetch)
 	}
-	return n
+	return min(s.o.Window, maxFetch)
+}
+
+// recallSlots wants back what idle sources asked for when they were fewer.
+func (s *subscription) recallSlots() {
+	for _, src := range s.sources {
+		if src.asked > s.share() && src.recall != nil {
+			src.recall()
+		}
+	}
 }
 
 // feedAll wakes sources that wait, if there is something for them.
@@ -200,8 +243,15 @@ func (src *source) accept(asked int, msgs []*driver.Message, now time.Time) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.used += len(tasks) - asked
-	if len(tasks) > 0 && s.state == Waiting {
-		s.setState(Running, "")
+	src.asked = 0
+	if src.recall != nil {
+		src.recall()
+	}
+	if len(tasks) > 0 {
+		src.failing = false
+		if s.state == Waiting {
+			s.setState(Running, "")
+		}
 	}
 	for _, t := range tasks {
 		src.tasks.push(t)
@@ -227,17 +277,39 @@ func (src *source) watch(revoked <-chan struct{}) {
 		return
 	}
 	src.revocation[revoked] = struct{}{}
-	s := src.sub
-	s.group.Go(func() {
+	src.sub.group.Go(func() {
 		select {
 		case <-revoked:
+			src.handOver(revoked)
 		case <-src.over:
 		}
-		s.mu.Lock()
-		defer s.unlock()
-		delete(src.revocation, revoked)
-		s.handBackQueued(src, func(t *task) bool { return t.Raw.Revoked == revoked })
 	})
+}
+
+// handOver settles what is in flight of a shard that moves away: what has not
+// started goes back, and what runs has the time that a drain gives.
+func (src *source) handOver(revoked <-chan struct{}) {
+	s := src.sub
+	moves := func(t *task) bool { return t.Raw.Revoked == revoked }
+	s.mu.Lock()
+	delete(src.revocation, revoked)
+	s.handBackQueued(src, moves)
+	s.unlock()
+	idle := func() bool { return src.closed || !src.tasks.anyRunning(moves) }
+	if s.awaitFor(s.o.DrainTimeout, idle) {
+		return
+	}
+	s.cancelRunning(src, moves)
+	if s.awaitFor(grace, idle) {
+		return
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	for _, t := range src.tasks.all() {
+		if moves(t) && t.state == running {
+			s.lose(t, errShardLost)
+		}
+	}
 }
 
 // handBackQueued gives back what has not started, or waits for another try.
@@ -255,6 +327,7 @@ func (s *subscription) handBackQueued(src *source, which func(*task) bool) {
 		case running, settling, gone:
 		}
 	}
+	s.wakeOne()
 }
 
 func signal(c chan struct{}) {

@@ -45,6 +45,23 @@ func (s *subscription) renew(ctx context.Context) {
 	if s.owner != nil {
 		s.owner.renew(ctx)
 	}
+	s.mend()
+}
+
+// mend takes back that the broker is away once every source has waited for a
+// beat without a complaint: it answers again, and has nothing.
+func (s *subscription) mend() {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.state != Waiting || len(s.sources) == 0 || s.owner != nil && s.owner.failing {
+		return
+	}
+	for _, src := range s.sources {
+		if src.failing && (src.asked == 0 || time.Since(src.askedAt) < s.o.Lease/4) {
+			return
+		}
+	}
+	s.setState(Running, "")
 }
 
 // extend renews the deliveries of one source, also those that have not started.
@@ -80,12 +97,32 @@ func (src *source) extended(tasks []*task, lost []driver.Token, err error, began
 		_, isTaken := taken[t.Raw.Token]
 		switch {
 		case isTaken:
-			s.lose(t, errTaken)
+			src.lost(t, errTaken)
 		case err == nil:
 			t.leased = began
-		case time.Since(t.leased) >= s.o.Lease:
-			s.lose(t, errNotRenewed)
+		case s.overdue(t.leased) && t.state != settling: // an outcome may still be taken
+			src.lost(t, errNotRenewed)
 		}
 	}
 	s.wakeOne()
+}
+
+// overdue reports whether a lease that began or was renewed then may be over
+// before the next beat.
+func (s *subscription) overdue(renewed time.Time) bool {
+	return time.Since(renewed) >= s.o.Lease-s.o.Lease/6
+}
+
+// lost takes a delivery away from its handler. In an ordered subscription it
+// comes again, and must come before the later ones of its key, fetched or not:
+// all of the source goes back, to be read in order.
+func (src *source) lost(t *task, reason error) {
+	s := src.sub
+	over := t.state == settling || t.state == gone || t.revoked() || src.closing
+	if s.o.Order == OrderNone || over {
+		s.lose(t, reason)
+		return
+	}
+	s.giveUp(src, reason)
+	s.group.Go(func() { s.reopenAfter(src) })
 }

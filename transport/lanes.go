@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/anywire/anywire/transport/driver"
 )
 
 // admit puts a task where it will run from: the ready queue, or behind another
@@ -74,16 +72,19 @@ func (s *subscription) leaveLane(t *task) {
 func (s *subscription) fill(l *lane, t *task) {
 	l.fills, l.shard = t.src, t.Raw.Shard
 	t.src.fullShards[l.shard]++
+	t.src.wantPauses()
 	s.tellBlocked(l)
 }
 
 // tellBlocked shows a full lane whose first message waits for its retry; one that
 // is merely busy is no trouble.
 func (s *subscription) tellBlocked(l *lane) {
-	if l != nil && l.fills != nil && l.first.state == waiting {
+	if l.isBlocked() {
 		s.setState(Blocked, fmt.Sprintf("key %q: %d messages wait behind one that is to be tried again", l.key, l.size-1))
 	}
 }
+
+func (l *lane) isBlocked() bool { return l != nil && l.fills != nil && l.first.state == waiting }
 
 func (s *subscription) unfill(l *lane) {
 	src := l.fills
@@ -91,23 +92,48 @@ func (s *subscription) unfill(l *lane) {
 	if src.fullShards[l.shard]--; src.fullShards[l.shard] <= 0 {
 		delete(src.fullShards, l.shard)
 	}
+	src.wantPauses()
 	s.feedAll()
 	if s.state == Blocked {
-		s.setState(Running, "")
+		s.stillBlocked()
 	}
 }
 
-// pauses applies full lanes to a source that reads several shards. It reports
-// whether the source may fetch, and what to pause, where that changed.
-func (src *source) pauses() (mayFetch bool, pause func()) {
-	pauser, ok := src.driver.(driver.ShardPauser)
-	if !ok {
-		return len(src.fullShards) == 0, nil
+// stillBlocked shows another lane that is blocked, or that there is none.
+func (s *subscription) stillBlocked() {
+	for _, l := range s.lanes {
+		if l.isBlocked() {
+			s.tellBlocked(l)
+			return
+		}
 	}
-	if maps.Equal(src.fullShards, src.paused) {
-		return true, nil
+	s.setState(Running, "")
+}
+
+// wantPauses has the settler apply what full lanes pause: the fetcher may be
+// waiting for other shards.
+func (src *source) wantPauses() {
+	if src.pauser != nil {
+		signal(src.settler)
+	}
+}
+
+// applyPauses tells a source that can pause shards which of them have a full
+// lane, where that changed.
+func (src *source) applyPauses() {
+	if src.pauser == nil {
+		return
+	}
+	src.pausing.Lock()
+	defer src.pausing.Unlock()
+	s := src.sub
+	s.mu.Lock()
+	if maps.EqualFunc(src.fullShards, src.paused, func(int, int) bool { return true }) {
+		s.unlock()
+		return
 	}
 	src.paused = maps.Clone(src.fullShards)
 	shards := slices.Sorted(maps.Keys(src.paused))
-	return true, func() { pauser.PauseShards(shards) }
+	s.unlock()
+	src.pauser.PauseShards(shards)
 }

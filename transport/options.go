@@ -35,7 +35,7 @@ type SubscribeOptions struct {
 	Group        string        // default: the topic
 	Order        Order         // default: OrderNone
 	Concurrency  int           // handlers at work at once; default 16
-	Window       int           // deliveries that are not settled; default 4 × Concurrency, at least 64
+	Window       int           // deliveries that are not settled; default 4 × Concurrency, at least 64; two for each shard that has an owner, where that is more
 	LaneLimit    int           // deliveries of one key; default Window / 4
 	Lease        time.Duration // how long a delivery outlives this process; default 30 s
 	DrainTimeout time.Duration // how long handlers may finish when the subscription ends; default 30 s
@@ -62,6 +62,7 @@ func (o *SubscribeOptions) withDefaults(topic string, caps driver.Capabilities) 
 	if s.Order == OrderStrict {
 		s.LaneLimit = s.Window
 	}
+	s.LaneLimit = min(s.LaneLimit, s.Window)
 	setDefault(&s.Lease, 30*time.Second)
 	setDefault(&s.DrainTimeout, 30*time.Second)
 	setDefault(&s.Member, envelope.NewID())

@@ -28,6 +28,7 @@ type owner struct {
 	// Under the subscription's lock.
 	member  driver.Lease
 	renewed time.Time // when the leases were last known to be held
+	failing bool      // the leases could not be balanced
 }
 
 const (
@@ -51,11 +52,13 @@ func (o *owner) run(ctx context.Context) {
 		pause, err := o.balance(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
+				o.fails(true)
 				o.s.waiting("shards: " + err.Error())
 			}
 			retry.wait(ctx.Done())
 			continue
 		}
+		o.fails(false)
 		retry = backoff{}
 		timer := time.NewTimer(pause)
 		select {
@@ -68,6 +71,12 @@ func (o *owner) run(ctx context.Context) {
 	}
 }
 
+func (o *owner) fails(failing bool) {
+	o.s.mu.Lock()
+	defer o.s.unlock()
+	o.failing = failing
+}
+
 // balance brings this member's shards to its share, and says when to look again.
 func (o *owner) balance(ctx context.Context) (time.Duration, error) {
 	if err := o.join(ctx); err != nil {
@@ -78,7 +87,7 @@ func (o *owner) balance(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	share, held := o.share(leases)
-	mine := o.mine()
+	mine := o.mine(held)
 	for len(mine) > share {
 		src := mine[len(mine)-1]
 		mine = mine[:len(mine)-1]
@@ -87,7 +96,7 @@ func (o *owner) balance(ctx context.Context) (time.Duration, error) {
 	if err := o.take(ctx, share-len(mine), held); err != nil {
 		return 0, err
 	}
-	has := len(o.mine())
+	has := len(o.mine(held))
 	if has == 0 {
 		o.s.waiting(fmt.Sprintf("standby: other members own the %d shards", o.shards))
 	}
@@ -148,12 +157,14 @@ func (o *owner) share(leases []driver.Lease) (int, map[int]string) {
 	return share, held
 }
 
-// mine are the sources that this member reads and does not give up.
-func (o *owner) mine() []*source {
+// mine are the sources that this member reads and does not give up. It notes in
+// held all that it reads, whatever the broker says: a shard is not opened twice.
+func (o *owner) mine(held map[int]string) []*source {
 	o.s.mu.Lock()
 	defer o.s.unlock()
 	var mine []*source
 	for _, src := range o.s.sources {
+		held[src.shard] = o.s.o.Member
 		if !src.closing {
 			mine = append(mine, src)
 		}
@@ -188,6 +199,7 @@ func (o *owner) read(ctx context.Context, shard int, lease driver.Lease) error {
 	src := o.s.newSource(ctx, shard)
 	src.lease = lease
 	if err := src.open(ctx); err != nil {
+		src.stop()
 		o.give(lease)
 		return fmt.Errorf("read shard %d: %w", shard, err)
 	}
@@ -225,7 +237,7 @@ func (o *owner) renew(ctx context.Context) {
 	}
 	lost, err := o.leaser.Renew(ctx, leases)
 	if err != nil {
-		if time.Since(last) < s.o.Lease {
+		if !s.overdue(last) {
 			return
 		}
 		lost = leases

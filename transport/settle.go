@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -54,6 +55,7 @@ func (src *source) settleLoop() {
 	var batch, spare []settlement
 	retry := backoff{}
 	for {
+		src.applyPauses()
 		if batch = src.takePending(spare); len(batch) == 0 {
 			select {
 			case <-src.settler:
@@ -76,6 +78,7 @@ func (src *source) takePending(spare []settlement) []settlement {
 	s := src.sub
 	s.mu.Lock()
 	defer s.unlock()
+	src.pending = slices.DeleteFunc(src.pending, s.droppedPending)
 	if src.sending = len(src.pending) > 0; !src.sending {
 		s.notify()
 		return nil
@@ -83,6 +86,18 @@ func (src *source) takePending(spare []settlement) []settlement {
 	batch := src.pending
 	src.pending = spare
 	return batch
+}
+
+// droppedPending drops an outcome whose delivery was lost before it could be
+// sent.
+func (s *subscription) droppedPending(one settlement) bool {
+	if one.t.lost == nil {
+		return false
+	}
+	s.free(one.t)
+	s.noteLost(one.t, one.t.lost)
+	s.feedAll()
+	return true
 }
 
 // send settles a batch and frees the slots of what the broker confirmed; the

@@ -36,9 +36,8 @@ type subscription struct {
 
 	draining bool
 	aborted  bool
-	stopped  bool // workers leave
-	forced   bool // a handler was cancelled, or left behind
-	aborting chan struct{}
+	stopped  bool          // workers leave
+	forced   bool          // a handler was cancelled, or left behind
 	awaited  int           // goroutines in await
 	changed  chan struct{} // closed and replaced for those in await
 
@@ -52,9 +51,9 @@ type subscription struct {
 func newSubscription(t *Transport, topic string, handle Handler, o SubscribeOptions) *subscription {
 	return &subscription{
 		t: t, topic: topic, o: o, handle: handle,
-		lanes:    map[string]*lane{},
-		aborting: make(chan struct{}), changed: make(chan struct{}),
-		state: Starting, since: time.Now(), reason: "connecting",
+		lanes:   map[string]*lane{},
+		changed: make(chan struct{}),
+		state:   Starting, since: time.Now(), reason: "connecting",
 	}
 }
 

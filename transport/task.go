@@ -136,6 +136,15 @@ func (l *list) all() []*task {
 	return tasks
 }
 
+func (l *list) anyRunning(which func(*task) bool) bool {
+	for t := l.oldest; t != nil; t = t.newer {
+		if t.state == running && which(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // queue is first in, first out.
 type queue struct {
 	head, tail *task

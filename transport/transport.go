@@ -43,6 +43,7 @@ type Transport struct {
 	mu    sync.Mutex
 	subs  map[*subscription]struct{}
 	ended *sync.Cond // a subscription is gone from subs
+	freed bool       // the driver is closed, or somebody closes it
 }
 
 // New returns a transport over d. It starts nothing. The driver stays the
@@ -177,7 +178,7 @@ func (t *Transport) Abort() {
 // driver if the transport owns it. Publish and Subscribe fail afterwards.
 // Closing twice is harmless.
 func (t *Transport) Close(ctx context.Context) error {
-	already := t.closing.Swap(true)
+	t.closing.Store(true)
 	t.Abort()
 	stop := context.AfterFunc(ctx, func() {
 		t.mu.Lock()
@@ -190,11 +191,13 @@ func (t *Transport) Close(ctx context.Context) error {
 		t.ended.Wait()
 	}
 	left := len(t.subs)
+	free := left == 0 && t.options.OwnsDriver && !t.freed
+	t.freed = t.freed || free
 	t.mu.Unlock()
 	if left > 0 {
 		return fmt.Errorf("transport %q: %d subscriptions still end: %w", t.Name(), left, context.Cause(ctx))
 	}
-	if already || !t.options.OwnsDriver {
+	if !free {
 		return nil
 	}
 	if err := t.driver.Close(ctx); err != nil {

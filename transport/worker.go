@@ -84,16 +84,25 @@ func (s *subscription) next(w *worker, ended *task, out Outcome) *task {
 	}
 }
 
-// start takes the next task that may run.
+// start takes the next task that may run. After an abort there is none: what has
+// not started goes back.
 func (s *subscription) start() *task {
-	for t := s.ready.pop(); t != nil; t = s.ready.pop() {
-		if t.state == queued {
+	for !s.aborted {
+		t := s.ready.pop()
+		if t == nil {
+			return nil
+		}
+		if s.ready.size == s.o.Concurrency/2 {
+			s.feedAll()
+		}
+		switch {
+		case t.state != queued:
+		case t.revoked():
+			s.end(t, HandBack())
+		default:
 			t.state = running
 			s.running++
 			t.src.running++
-			if s.ready.size == s.o.Concurrency/2 {
-				s.feedAll()
-			}
 			return t
 		}
 	}
@@ -108,9 +117,9 @@ func (s *subscription) finish(t *task, out Outcome) {
 	switch {
 	case t.lost != nil:
 		s.drop(t)
-	case t.src.closing && out.kind != done:
+	case out.kind != done && (t.src.closing || s.aborted || t.revoked()):
 		s.end(t, HandBack())
-	case out.kind == waitInLane, out.kind == redeliver && !s.canDelay():
+	case s.staysInLane(out):
 		s.pause(t, out.wait)
 	default:
 		s.end(t, out)
@@ -118,9 +127,21 @@ func (s *subscription) finish(t *task, out Outcome) {
 	s.notify()
 }
 
-// canDelay reports whether the broker itself may hold a retry: not where that
-// would let later messages of the key pass.
-func (s *subscription) canDelay() bool { return s.o.Order == OrderNone && s.t.caps.DelayedNack }
+// staysInLane reports whether a delivery waits here for its next call: where
+// later messages of its key would pass it at the broker, or the broker cannot
+// wait.
+func (s *subscription) staysInLane(out Outcome) bool {
+	switch out.kind {
+	case waitInLane:
+		return true
+	case redeliver:
+		return s.o.Order != OrderNone || !s.t.caps.DelayedNack
+	case handBack:
+		return s.o.Order != OrderNone
+	case done:
+	}
+	return false
+}
 
 func (s *subscription) pause(t *task, d time.Duration) {
 	if d == 0 {
