@@ -24,6 +24,7 @@ type source struct {
 	sending    bool // the settler is at the broker
 	hungry     bool // waits for slots
 	asked      int  // slots that a Receive may fill
+	short      bool // the last Receive brought less than asked: the rest may be on its way
 	askedAt    time.Time
 	recall     context.CancelFunc // ends that Receive, so that others get slots
 	failing    bool               // the last Receive failed
@@ -197,7 +198,7 @@ func (src *source) allowance() int {
 		s.recallSlots()
 		return 0
 	}
-	if free*8 < window && s.ready.size > s.o.Concurrency/2 {
+	if !src.short && free*8 < window && s.ready.size > s.o.Concurrency/2 {
 		return 0 // workers have enough to do: wait for a worthwhile fetch
 	}
 	return min(free, s.share())
@@ -243,7 +244,7 @@ func (src *source) accept(asked int, msgs []*driver.Message, now time.Time) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.used += len(tasks) - asked
-	src.asked = 0
+	src.asked, src.short = 0, len(tasks) < asked
 	if src.recall != nil {
 		src.recall()
 	}

@@ -16,7 +16,8 @@ type Kind interface {
 	// struct, whose fields are the keys of a transport's entry.
 	NewOptions() any
 	// Capabilities answers for options (a value of the options struct, or a
-	// pointer to one; nil is the zero value) without connecting.
+	// pointer to one; nil is the zero value) without connecting. Options with a
+	// method Validate() error are checked by it.
 	Capabilities(options any) (driver.Capabilities, error)
 	// Open connects.
 	Open(ctx context.Context, options any) (driver.Driver, error)
@@ -45,6 +46,11 @@ func (k kind[O]) Capabilities(options any) (driver.Capabilities, error) {
 	o, err := k.options(options)
 	if err != nil {
 		return driver.Capabilities{}, err
+	}
+	if checked, ok := any(o).(interface{ Validate() error }); ok {
+		if err := checked.Validate(); err != nil {
+			return driver.Capabilities{}, err
+		}
 	}
 	return k.caps(o), nil
 }

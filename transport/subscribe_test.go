@@ -644,3 +644,29 @@ func TestOptionsThatTheTransportCannotKeepAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatABrokerStillOwesIsFetchedBeforeWorkersRunDry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		open := make(chan struct{})
+		defer close(open)
+		subscribe(t, f, &transport.SubscribeOptions{Concurrency: 2, Window: 16},
+			func(context.Context, *transport.Delivery) transport.Outcome {
+				<-open
+				return transport.Done()
+			})
+		src := f.source(0)
+		var msgs []*driver.Message
+		for i := range 15 {
+			msgs = append(msgs, message(strconv.Itoa(i), ""))
+		}
+		src.push(msgs...) // one slot is left, and the workers have plenty to do
+		synctest.Wait()
+		src.push(message("last", ""))
+		synctest.Wait()
+		if src.out != 16 {
+			t.Errorf("%d in flight: what the broker sent last waits in its client", src.out)
+		}
+	})
+}

@@ -77,13 +77,14 @@ func Capabilities(o Options) driver.Capabilities {
 // Open makes a [Broker] after checking the options. It is how a configuration
 // makes one; programs call [New].
 func Open(_ context.Context, o Options) (driver.Driver, error) {
-	if err := o.check(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	return New(&o), nil
 }
 
-func (o Options) check() error {
+// Validate reports values out of range.
+func (o Options) Validate() error {
 	if o.Capacity < 0 {
 		return fmt.Errorf("memory: capacity %d: use a positive number, or leave it out for %d", o.Capacity, DefaultCapacity)
 	}
