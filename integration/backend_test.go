@@ -23,31 +23,29 @@ const bus = "bus"
 type backend struct {
 	name  string
 	start func(t *testing.T) *world
+	// loose is start without writing every message through to the disk, for
+	// tests that need many and kill nobody. Nil: there is no difference.
+	loose func(t *testing.T) *world
 }
 
 var backends = []backend{
-	{"memory", func(t *testing.T) *world {
-		return inProcess(t, config.Transport{Kind: "memory"}, openMemory(nil))
-	}},
-	{"paranoid", func(t *testing.T) *world {
-		paranoid := memory.Options{Paranoid: &memory.Paranoid{Seed: 7}}
-		w := inProcess(t, config.Transport{Kind: "memory", Options: paranoid}, openMemory(&paranoid))
-		w.duplicates = true
-		return w
-	}},
-	{"embedded", func(t *testing.T) *world {
-		o := embedded.Options{Dir: t.TempDir()}
-		return inProcess(t, config.Transport{Kind: "embedded", Options: o}, openEmbedded(o))
-	}},
-	{"nats", func(t *testing.T) *world {
-		return remote(t, config.Transport{Kind: "nats", Options: natsdriver.Options{URL: brokertest.SharedNATS(t).URL}}, openNATS)
-	}},
+	{name: "memory", start: func(t *testing.T) *world { return startMemory(t, memory.Options{}) }},
+	{name: "paranoid", start: func(t *testing.T) *world { return startMemory(t, memory.Options{Paranoid: &memory.Paranoid{Seed: 7}}) }},
+	{
+		name:  "embedded",
+		start: func(t *testing.T) *world { return startEmbedded(t, embedded.Options{}) },
+		loose: func(t *testing.T) *world { return startEmbedded(t, embedded.Options{Sync: "1s"}) },
+	},
+	{
+		name:  "nats",
+		start: func(t *testing.T) *world { return startNATS(t, natsdriver.Options{}) },
+		loose: func(t *testing.T) *world { return startNATS(t, natsdriver.Options{Storage: "memory"}) },
+	},
 }
 
 // world is the broker of one test. Each app of the test joins it as a process of
 // its own would, as far as the backend allows that.
 type world struct {
-	t     *testing.T
 	entry config.Transport
 	// shared is the driver of all apps where the broker lives in this process;
 	// nil: each app opens its own, as the entry says.
@@ -69,52 +67,58 @@ func onEach(t *testing.T, test func(t *testing.T, w *world)) {
 	}
 }
 
-func openMemory(o *memory.Options) func(t *testing.T) driver.Driver {
-	return func(*testing.T) driver.Driver { return memory.New(o) }
-}
-
-func openEmbedded(o embedded.Options) func(t *testing.T) driver.Driver {
-	return func(t *testing.T) driver.Driver {
-		t.Helper()
-		d, err := embedded.Open(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-}
-
-// inProcess is a world whose broker is an object of this process.
-func inProcess(t *testing.T, entry config.Transport, open func(t *testing.T) driver.Driver) *world {
+func startMemory(t *testing.T, o memory.Options) *world {
 	t.Helper()
-	d := open(t)
-	t.Cleanup(func() { closeDriver(t, d) })
-	return &world{t: t, entry: entry, shared: d, stranger: func(*testing.T) driver.Driver { return d }}
+	w := inProcess(t, config.Transport{Kind: "memory", Options: o}, memory.New(&o))
+	w.duplicates = o.Paranoid != nil
+	return w
 }
 
-// remote is a world whose broker is a process; a prefix keeps tests apart.
-func remote(t *testing.T, entry config.Transport, open func(t *testing.T, entry config.Transport) driver.Driver) *world {
+func startEmbedded(t *testing.T, o embedded.Options) *world {
 	t.Helper()
-	entry.Prefix = "it" + strings.ReplaceAll(envelope.NewID(), "-", "")[:16] + "."
-	return &world{t: t, entry: entry, stranger: func(t *testing.T) driver.Driver {
-		t.Helper()
-		d := open(t, entry)
-		t.Cleanup(func() { closeDriver(t, d) })
-		return d
-	}}
-}
-
-func openNATS(t *testing.T, entry config.Transport) driver.Driver {
-	t.Helper()
-	o, ok := entry.Options.(natsdriver.Options)
-	if !ok {
-		t.Fatalf("options %T", entry.Options)
-	}
-	d, err := natsdriver.Open(t.Context(), o)
+	o.Dir = t.TempDir()
+	d, err := embedded.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return inProcess(t, config.Transport{Kind: "embedded", Options: o}, d)
+}
+
+// startNATS is on the server that the tests share.
+func startNATS(t *testing.T, o natsdriver.Options) *world {
+	t.Helper()
+	return onNATS(t, brokertest.SharedNATS(t), o)
+}
+
+func onNATS(t *testing.T, server *brokertest.Server, o natsdriver.Options) *world {
+	t.Helper()
+	o.URL = server.URL
+	return remote(t, config.Transport{Kind: "nats", Options: o}, func(t *testing.T) (driver.Driver, error) {
+		t.Helper()
+		return natsdriver.Open(t.Context(), o)
+	})
+}
+
+// inProcess is a world whose broker is an object of this process.
+func inProcess(t *testing.T, entry config.Transport, d driver.Driver) *world {
+	t.Helper()
+	t.Cleanup(func() { closeDriver(t, d) })
+	return &world{entry: entry, shared: d, stranger: func(*testing.T) driver.Driver { return d }}
+}
+
+// remote is a world whose broker is a process; a prefix keeps tests apart.
+func remote(t *testing.T, entry config.Transport, open func(t *testing.T) (driver.Driver, error)) *world {
+	t.Helper()
+	entry.Prefix = "it" + strings.ReplaceAll(envelope.NewID(), "-", "")[:16] + "."
+	return &world{entry: entry, stranger: func(t *testing.T) driver.Driver {
+		t.Helper()
+		d, err := open(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeDriver(t, d) })
+		return d
+	}}
 }
 
 func closeDriver(t *testing.T, d driver.Driver) {

@@ -97,7 +97,7 @@ func TestForeignClient(t *testing.T) {
 		t.Run(order, func(t *testing.T) {
 			t.Parallel()
 			server := brokertest.SharedNATS(t)
-			w := remote(t, config.Transport{Kind: "nats", Options: natsdriver.Options{URL: server.URL}}, openNATS)
+			w := onNATS(t, server, natsdriver.Options{})
 			f := newForeigner(t, server.URL, w.entry.Prefix)
 			var seen journal[string]
 			run(t, foreignApp(w, order, &seen))

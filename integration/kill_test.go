@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport/natsdriver"
 )
@@ -19,7 +18,7 @@ func TestKilledWorker(t *testing.T) {
 			t.Parallel()
 			const lease, jobs = 2 * time.Second, 40
 			server := brokertest.SharedNATS(t)
-			w := remote(t, config.Transport{Kind: "nats", Options: natsdriver.Options{URL: server.URL}}, openNATS)
+			w := onNATS(t, server, natsdriver.Options{})
 			r := role{URL: server.URL, Prefix: w.entry.Prefix, Order: order, Lease: lease, Journal: journalFile(t)}
 			hung := r
 			hung.Hang, hung.Publish = true, jobs

@@ -1,0 +1,128 @@
+package integration
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/anywire/anywire"
+	"github.com/anywire/anywire/config"
+	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/transport"
+)
+
+// TestBacklog: memory, goroutines and messages in flight have limits that do not
+// grow with the backlog.
+func TestBacklog(t *testing.T) {
+	// Not parallel: it looks at the memory of the process.
+	const window, growth = 64, 16 << 20
+	for _, b := range backends {
+		if b.name == "paranoid" {
+			continue // its own bookkeeping is no client's memory
+		}
+		t.Run(b.name, func(t *testing.T) {
+			start := b.start
+			if b.loose != nil {
+				start = b.loose
+			}
+			w, backlog := start(t), 50_000
+			if b.name == "embedded" { // here the server runs under the race detector, too
+				backlog = scale(10_000, backlog)
+			}
+			fill(t, w, "jobs", backlog)
+			memory, goroutines := heap(), runtime.NumGoroutine()
+			var handled, running, most atomic.Int64
+			app := anywire.New(w.options(&config.Config{Agents: map[string]config.Agent{
+				"slow": {Consumes: "jobs", Policy: config.Policy{Concurrency: 8, Window: window}},
+			}}))
+			release := make(chan struct{})
+			app.HandleEnvelope("slow", func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
+				most.Store(max(most.Load(), running.Add(1)))
+				defer running.Add(-1)
+				defer handled.Add(1)
+				select {
+				case <-release:
+					return nil, nil
+				case <-ctx.Done():
+					return nil, context.Cause(ctx)
+				}
+			})
+			r := run(t, app)
+			tr, err := app.Transport(bus)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for step := range int64(20) {
+				await(t, "the window is full, or handlers run", func() bool { return running.Load() == 8 })
+				checkWindow(t, tr, window)
+				for range 50 {
+					release <- struct{}{}
+				}
+				await(t, "messages are handled", func() bool { return handled.Load() >= 50*(step+1) })
+			}
+			if n := most.Load(); n > 8 {
+				t.Errorf("%d handlers at once, with a concurrency of 8", n)
+			}
+			if now := heap(); now > memory+growth {
+				t.Errorf("%d bytes before, %d with a window of %d messages in flight", memory, now, window)
+			}
+			if n := runtime.NumGoroutine(); n > goroutines+8+40 {
+				t.Errorf("%d goroutines before, %d with 8 handlers", goroutines, n)
+			}
+			close(release)
+			if err := r.stop(); err != nil {
+				t.Errorf("drain: %v", err)
+			}
+		})
+	}
+}
+
+// fill publishes n messages of 256 bytes.
+func fill(t *testing.T, w *world, topic string, n int) {
+	t.Helper()
+	tr := transport.New(w.stranger(t), &transport.Options{Prefix: w.entry.Prefix})
+	const batch = 1000
+	es := make([]*envelope.Envelope, batch)
+	for range n / batch {
+		for i := range es {
+			e, err := envelope.New(envelope.Raw{Type: "it.job@1", Data: make([]byte, 256)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			es[i] = e
+		}
+		if err := tr.Publish(t.Context(), topic, es...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkWindow asks both the app and the broker what is in flight.
+func checkWindow(t *testing.T, tr *transport.Transport, window int) {
+	t.Helper()
+	for _, h := range tr.Health() {
+		if h.InFlight > window {
+			t.Errorf("%d in flight, with a window of %d", h.InFlight, h.Window)
+		}
+	}
+	lag, err := tr.Lag(t.Context(), "jobs", "slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lag.Pending > int64(window) {
+		t.Errorf("the broker has %d in flight, with a window of %d", lag.Pending, window)
+	}
+	if lag.Waiting == 0 {
+		t.Error("there is no backlog: the test shows nothing")
+	}
+}
+
+// heap is what is in use after a collection.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc) //nolint:gosec // far below the limit
+}
