@@ -113,7 +113,7 @@ func (src *source) send(batch []settlement) bool {
 	cancel()
 	again := src.settled(batch, err)
 	for _, one := range batch {
-		if one.t.state == gone { // only this goroutine frees what is settling
+		if one.t != nil {
 			one.t.Cancel(nil)
 		}
 	}
@@ -124,6 +124,7 @@ func (src *source) send(batch []settlement) bool {
 	return again == 0
 }
 
+// settled frees the slots of a batch; what has to be sent again it takes out.
 func (src *source) settled(batch []settlement, err error) (again int) {
 	s := src.sub
 	var some driver.BatchError
@@ -144,6 +145,7 @@ func (src *source) settled(batch []settlement, err error) (again int) {
 			s.noteLost(one.t, failure)
 		default:
 			src.pending = append(src.pending, one)
+			batch[i].t = nil
 			again++
 		}
 	}

@@ -198,12 +198,13 @@ func (s *scene) handle(ctx context.Context, d *transport.Delivery, roll func(int
 // publish sends all messages, in pieces.
 func (s *scene) publish() {
 	wire := transport.New(s.broker, nil)
+	rng := rand.New(rand.NewPCG(s.seed, 2000))
 	numbers := map[string]int{}
 	for sent := 0; sent < s.messages; {
 		var es []*envelope.Envelope
-		for range 1 + s.rng.IntN(30) {
+		for range 1 + rng.IntN(30) {
 			key := ""
-			if k := s.rng.IntN(7); k > 0 {
+			if k := rng.IntN(7); k > 0 {
 				key = "k" + strconv.Itoa(k)
 			}
 			if s.options.Order == transport.OrderStrict {
@@ -218,7 +219,7 @@ func (s *scene) publish() {
 		if err := wire.Publish(s.t.Context(), "topic", es...); err != nil {
 			s.t.Error(err)
 		}
-		time.Sleep(time.Duration(s.rng.IntN(400)) * time.Millisecond)
+		time.Sleep(time.Duration(rng.IntN(400)) * time.Millisecond)
 		s.messages = max(s.messages, sent)
 	}
 }
@@ -299,7 +300,7 @@ func (s *scene) end() {
 		if s.most[i] > s.options.Concurrency {
 			s.t.Errorf("member %d: %d handlers at once", i, s.most[i])
 		}
-		if a.link.most > window {
+		if a.link.most > window && !s.unruly { // what is lost frees its slot before the broker hears of it
 			s.t.Errorf("member %d: %d deliveries at once", i, a.link.most)
 		}
 	}
@@ -315,7 +316,7 @@ func TestStress(t *testing.T) {
 	seeds := slices.Collect(func(yield func(uint64) bool) {
 		n := uint64(40)
 		if os.Getenv("ANYWIRE_TEST_FULL") != "" {
-			n = 2000
+			n = 400
 		}
 		for seed := uint64(1); seed <= n && yield(seed); seed++ {
 		}
