@@ -127,6 +127,34 @@ func finished(t *testing.T, out string) map[string]string {
 	return found
 }
 
+// Ctrl-C ends well, and what was left does not get into the way of another job:
+// each brief goes where its own job wants it.
+func TestInterruptedByASignal(t *testing.T) {
+	t.Parallel()
+	slow := fakeModel(t, func(int64, http.ResponseWriter) bool {
+		<-time.After(50 * time.Millisecond)
+		return false
+	})
+	env := []string{"OPENAI_BASE_URL=" + slow.URL, "PIPELINE_DATA=" + t.TempDir()}
+	out := t.TempDir()
+	p := start(t, env, "-c", "embedded.yaml", "-in", tree(t, corpus(60)), "-out", out)
+	p.until(t, "briefs", func() bool { return len(finished(t, out)) > 5 })
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.code(t); code != 0 || !strings.Contains(p.out.String(), "interrupted with ") || !closing.MatchString(p.out.String()) {
+		t.Fatalf("exit code %d:\n%s%s", code, &p.out, &p.err)
+	}
+	other := t.TempDir()
+	p = start(t, env, "-c", "embedded.yaml", "-in", tree(t, map[string]string{"a.md": "Another text."}), "-out", other)
+	if code := p.code(t); code != 0 {
+		t.Fatalf("exit code %d:\n%s%s", code, &p.out, &p.err)
+	}
+	if got := briefs(t, other); len(got) != 1 || got["a.md.brief.md"] == "" {
+		t.Errorf("the other job's folder holds %d files", len(got))
+	}
+}
+
 // Workers in other processes do the work, and their dead letters count; a signal
 // drains them.
 func TestWorkersInOtherProcesses(t *testing.T) {
