@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -196,4 +197,24 @@ func beginning(lines map[string]int, prefix string) int {
 		}
 	}
 	return n
+}
+
+// completions reads the "done" lines of a journal, in their order.
+func completions(t *testing.T, file string) []Job {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []Job
+	for line := range strings.Lines(string(text)) {
+		job, isDone := strings.CutPrefix(strings.TrimSpace(line), "done ")
+		key, number, _ := strings.Cut(job, "/")
+		n, err := strconv.Atoi(number)
+		if !isDone || err != nil {
+			continue
+		}
+		all = append(all, Job{Key: key, N: n})
+	}
+	return all
 }

@@ -39,6 +39,9 @@ func TestKilledWorker(t *testing.T) {
 				}
 			}
 			heir.drain(t)
+			if order == "key" {
+				checkRising(t, completions(t, r.Journal))
+			}
 		})
 	}
 }
@@ -67,6 +70,9 @@ func TestKilledEmbedded(t *testing.T) {
 			await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
 				func() any { return beginning(linesOf(t, r.Journal), "done ") })
 			c.drain(t)
+			if order == "key" {
+				checkRising(t, completions(t, r.Journal))
+			}
 		})
 	}
 }

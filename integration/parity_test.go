@@ -131,6 +131,7 @@ func newParity(t *testing.T, w *world, order string) *parity {
 		Retry:   config.Retry{Immediate: new(1), Delayed: new(1), Backoff: value.Range{Min: value.Duration(10 * time.Millisecond), Max: value.Duration(20 * time.Millisecond)}},
 	}
 	o := w.options(&config.Config{
+		Topics:   map[string]config.Topic{"halves": {Shards: 3}},
 		Limits:   config.Limits{Body: bodyLimit},
 		Defaults: policy,
 		Agents: map[string]config.Agent{
