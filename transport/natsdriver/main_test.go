@@ -1,0 +1,64 @@
+package natsdriver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/anywire/anywire/internal/brokertest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(brokertest.Runner(m)) }
+
+// mortal is a dialer whose connections end at once, as with their process.
+type mortal struct {
+	mu    sync.Mutex
+	conns []net.Conn
+	dead  bool
+}
+
+func (m *mortal) Dial(network, address string) (net.Conn, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dead {
+		return nil, errors.New("dead")
+	}
+	c, err := net.DialTimeout(network, address, 5*time.Second)
+	if err == nil {
+		m.conns = append(m.conns, c)
+	}
+	return c, err
+}
+
+// cut ends the connections; new ones are refused if dead.
+func (m *mortal) cut(dead bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dead = dead
+	for _, c := range m.conns {
+		_ = c.Close()
+	}
+	m.conns = nil
+}
+
+// open connects to url; the driver is closed with the test.
+func open(tb testing.TB, url string, change func(*Options)) (*Driver, *mortal) {
+	tb.Helper()
+	line := &mortal{}
+	o := Options{URL: url, Connect: []nats.Option{nats.SetCustomDialer(line)}}
+	if change != nil {
+		change(&o)
+	}
+	d, err := Open(tb.Context(), o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = d.Close(context.WithoutCancel(tb.Context())) })
+	return d, line
+}
