@@ -82,9 +82,9 @@ func (r *Router) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	for i, a := range r.agents {
 		group.Go(func() {
+			defer stop() // also without an error: its transport was aborted
 			if err := a.subscribe(ctx); err != nil {
 				errs[i] = fmt.Errorf("agent %q: %w", a.Name, err)
-				stop()
 			}
 		})
 	}
