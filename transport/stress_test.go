@@ -318,7 +318,7 @@ func TestStress(t *testing.T) {
 	seeds := slices.Collect(func(yield func(uint64) bool) {
 		n := uint64(40)
 		if os.Getenv("ANYWIRE_TEST_FULL") != "" {
-			n = 400
+			n = 1000
 		}
 		for seed := uint64(1); seed <= n && yield(seed); seed++ {
 		}
