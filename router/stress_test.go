@@ -92,7 +92,7 @@ func (f *flaky) moody(ctx context.Context, e *envelope.Envelope) ([]*envelope.En
 // a dead letter; and that the answers of a key keep its order.
 func TestStress(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(20)
+	seeds := uint64(12)
 	if os.Getenv("ANYWIRE_TEST_FULL") != "" {
 		seeds = 1000
 	}

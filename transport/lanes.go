@@ -30,9 +30,11 @@ func (s *subscription) admit(t *task) {
 }
 
 func (s *subscription) newLane(key string) *lane {
-	l := new(lane)
+	var l *lane
 	if n := len(s.spare); n > 0 {
 		l, s.spare = s.spare[n-1], s.spare[:n-1]
+	} else {
+		l = new(lane)
 	}
 	l.key = key
 	s.lanes[key] = l
