@@ -29,18 +29,10 @@ type backend struct {
 }
 
 var backends = []backend{
-	{name: "memory", start: func(t *testing.T) *world { return startMemory(t, memory.Options{}) }},
-	{name: "paranoid", start: func(t *testing.T) *world { return startMemory(t, memory.Options{Paranoid: &memory.Paranoid{Seed: 7}}) }},
-	{
-		name:  "embedded",
-		start: func(t *testing.T) *world { return startEmbedded(t, embedded.Options{}) },
-		loose: func(t *testing.T) *world { return startEmbedded(t, embedded.Options{Sync: "1s"}) },
-	},
-	{
-		name:  "nats",
-		start: func(t *testing.T) *world { return startNATS(t, natsdriver.Options{}) },
-		loose: func(t *testing.T) *world { return startNATS(t, natsdriver.Options{Storage: "memory"}) },
-	},
+	{name: "memory", start: startMemory(memory.Options{})},
+	{name: "paranoid", start: startMemory(memory.Options{Paranoid: &memory.Paranoid{Seed: 7}})},
+	{name: "embedded", start: startEmbedded(embedded.Options{}), loose: startEmbedded(embedded.Options{Sync: "1s"})},
+	{name: "nats", start: startNATS(natsdriver.Options{}), loose: startNATS(natsdriver.Options{Storage: "memory"})},
 }
 
 // world is the broker of one test. Each app of the test joins it as a process of
@@ -56,38 +48,34 @@ type world struct {
 	duplicates bool
 }
 
-// onEach runs a test on every backend.
-func onEach(t *testing.T, test func(t *testing.T, w *world)) {
-	t.Helper()
-	for _, b := range backends {
-		t.Run(b.name, func(t *testing.T) {
-			t.Parallel()
-			test(t, b.start(t))
-		})
+func startMemory(o memory.Options) func(t *testing.T) *world {
+	return func(t *testing.T) *world {
+		t.Helper()
+		w := inProcess(t, config.Transport{Kind: "memory", Options: o}, memory.New(&o))
+		w.duplicates = o.Paranoid != nil
+		return w
 	}
 }
 
-func startMemory(t *testing.T, o memory.Options) *world {
-	t.Helper()
-	w := inProcess(t, config.Transport{Kind: "memory", Options: o}, memory.New(&o))
-	w.duplicates = o.Paranoid != nil
-	return w
-}
-
-func startEmbedded(t *testing.T, o embedded.Options) *world {
-	t.Helper()
-	o.Dir = t.TempDir()
-	d, err := embedded.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
+func startEmbedded(o embedded.Options) func(t *testing.T) *world {
+	return func(t *testing.T) *world {
+		t.Helper()
+		mine := o
+		mine.Dir = t.TempDir()
+		d, err := embedded.Open(t.Context(), mine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return inProcess(t, config.Transport{Kind: "embedded", Options: mine}, d)
 	}
-	return inProcess(t, config.Transport{Kind: "embedded", Options: o}, d)
 }
 
 // startNATS is on the server that the tests share.
-func startNATS(t *testing.T, o natsdriver.Options) *world {
-	t.Helper()
-	return onNATS(t, brokertest.SharedNATS(t), o)
+func startNATS(o natsdriver.Options) func(t *testing.T) *world {
+	return func(t *testing.T) *world {
+		t.Helper()
+		return onNATS(t, brokertest.SharedNATS(t), o)
+	}
 }
 
 func onNATS(t *testing.T, server *brokertest.Server, o natsdriver.Options) *world {
@@ -126,6 +114,27 @@ func closeDriver(t *testing.T, d driver.Driver) {
 	if err := d.Close(context.WithoutCancel(t.Context())); err != nil {
 		t.Errorf("close the driver: %v", err)
 	}
+}
+
+// eachOrder has one subtest for each backend and for orders none and key.
+func eachOrder(t *testing.T, test func(c *orderCase)) {
+	t.Helper()
+	for _, order := range []string{"none", "key"} {
+		for _, b := range backends {
+			t.Run(order+"/"+b.name, func(t *testing.T) {
+				t.Parallel()
+				test(&orderCase{T: t, world: b.start(t), order: order})
+			})
+		}
+	}
+}
+
+// orderCase is one of those subtests.
+type orderCase struct {
+	*testing.T
+
+	world *world
+	order string
 }
 
 // options are those of an app of this world.

@@ -65,7 +65,7 @@ func (r role) play(ctx context.Context) error {
 	}
 	app := r.app(func(format string, args ...any) { fmt.Fprintf(file, format+"\n", args...) })
 	for n := range r.Publish {
-		j := Job{Key: fmt.Sprint(n % 7), N: n / 7}
+		j := Job{Key: strconv.Itoa(n % 7), N: n / 7}
 		if err := app.Publish(ctx, "jobs", j, anywire.WithKey(j.Key)); err != nil {
 			return errors.Join(err, app.Close())
 		}

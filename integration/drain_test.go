@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -15,15 +16,10 @@ import (
 // brings nothing healthy to the dead letters.
 func TestDrainUnderLoad(t *testing.T) {
 	t.Parallel()
-	for _, order := range []string{"none", "key"} {
-		t.Run(order, func(t *testing.T) {
-			t.Parallel()
-			onEach(t, func(t *testing.T, w *world) {
-				d := &drained{w: w, order: order, starts: map[string]int{}, done: map[string]int{}}
-				d.test(t, scale(600, 5000))
-			})
-		})
-	}
+	eachOrder(t, func(c *orderCase) {
+		d := &drained{w: c.world, order: c.order, starts: map[string]int{}, done: map[string]int{}}
+		d.test(c.T, scale(600, 5000))
+	})
 }
 
 // drained is two hops, each job with its outputs.
@@ -42,7 +38,7 @@ func (d *drained) test(t *testing.T, n int) {
 	var group sync.WaitGroup
 	group.Go(func() {
 		for i := range n {
-			if err := publisher.Publish(t.Context(), "first", Job{N: i}, anywire.WithKey(fmt.Sprint(i%17))); err != nil {
+			if err := publisher.Publish(t.Context(), "first", Job{N: i}, anywire.WithKey(strconv.Itoa(i%17))); err != nil {
 				t.Errorf("publish: %v", err)
 			}
 		}
@@ -81,7 +77,7 @@ func (d *drained) app() *anywire.App {
 		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.done[fmt.Sprint(j.N)]++
+		d.done[strconv.Itoa(j.N)]++
 		return nil
 	})
 	return app

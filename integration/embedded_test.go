@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -53,7 +54,7 @@ func TestSecondAppOnOneFolder(t *testing.T) {
 	if err == nil {
 		t.Fatal("two apps run on one folder")
 	}
-	for _, want := range []string{dir, fmt.Sprint(os.Getpid()), "kind: nats", "another dir"} {
+	for _, want := range []string{dir, strconv.Itoa(os.Getpid()), "kind: nats", "another dir"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not say %q: %v", want, err)
 		}

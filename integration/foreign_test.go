@@ -51,18 +51,28 @@ func sends() []send {
 	structured := map[string]string{"Content-Type": "application/cloudevents+json; charset=utf-8"}
 	return []send{
 		{name: "smallest", headers: with(nil), body: `{"Key":"smallest"}`, handled: "smallest it.job@1 subject="},
-		{name: "names in any case", headers: map[string]string{"CE-SpecVersion": "1.0", "Ce-Id": "1", "ce-SOURCE": "/foreign", "ce-type": "it.job"},
-			body: `{"Key":"cases"}`, handled: "cases it.job@1 subject="},
-		{name: "unicode", headers: with(map[string]string{"ce-subject": "Euro%20%E2%82%AC%20%f0%9f%98%80"}),
-			body: `{"Key":"unicode"}`, handled: "unicode it.job@1 subject=Euro € 😀"},
-		{name: "extensions and strangers", headers: with(map[string]string{"ce-tenant": "a", "traceparent": "00-1", "X-Other": "\xff"}),
-			body: `{"Key":"tenant"}`, handled: "tenant it.job@1 subject="},
-		{name: "structured", headers: structured,
+		{
+			name: "names in any case", headers: map[string]string{"CE-SpecVersion": "1.0", "Ce-Id": "1", "ce-SOURCE": "/foreign", "ce-type": "it.job"},
+			body: `{"Key":"cases"}`, handled: "cases it.job@1 subject=",
+		},
+		{
+			name: "unicode", headers: with(map[string]string{"ce-subject": "Euro%20%E2%82%AC%20%f0%9f%98%80"}),
+			body: `{"Key":"unicode"}`, handled: "unicode it.job@1 subject=Euro € 😀",
+		},
+		{
+			name: "extensions and strangers", headers: with(map[string]string{"ce-tenant": "a", "traceparent": "00-1", "X-Other": "\xff"}),
+			body: `{"Key":"tenant"}`, handled: "tenant it.job@1 subject=",
+		},
+		{
+			name: "structured", headers: structured,
 			body:    `{"specversion":"1.0","id":"s1","source":"/foreign","type":"it.job","subject":"€","data":{"Key":"structured"}}`,
-			handled: "structured it.job@1 subject=€"},
-		{name: "structured base64", headers: structured,
+			handled: "structured it.job@1 subject=€",
+		},
+		{
+			name: "structured base64", headers: structured,
 			body:    `{"specversion":"1.0","id":"s2","source":"/foreign","type":"it.job","data_base64":"eyJLZXkiOiJiYXNlNjQifQ=="}`,
-			handled: "base64 it.job@1 subject="},
+			handled: "base64 it.job@1 subject=",
+		},
 		{name: "no id", headers: with(map[string]string{"ce-id": ""}), body: "x", reason: "invalid", says: "ce-id"},
 		{name: "bad specversion", headers: with(map[string]string{"ce-specversion": "0.3"}), body: "x", reason: "invalid", says: "ce-specversion"},
 		{name: "bad version", headers: with(map[string]string{"ce-schemaversion": "one"}), body: "x", reason: "invalid", says: "ce-schemaversion"},

@@ -15,40 +15,38 @@ import (
 // waits for a slot, beside a second worker that has nothing else to do.
 func TestSlowHandler(t *testing.T) {
 	t.Parallel()
-	for _, order := range []string{"none", "key"} {
-		t.Run(order, func(t *testing.T) {
-			t.Parallel()
-			onEach(t, func(t *testing.T, w *world) {
-				const lease = time.Second
-				var started, finished atomic.Int64
-				worker := func() *anywire.App {
-					app := anywire.New(w.options(&config.Config{Agents: map[string]config.Agent{
-						"slow": {Consumes: "jobs", Order: order, Policy: config.Policy{Concurrency: 2, Lease: value.Duration(lease)}},
-					}}))
-					anywire.Consume(app, "slow", func(ctx context.Context, _ Job) error {
-						started.Add(1)
-						if err := pause(ctx, 7*lease/4); err != nil {
-							return err
-						}
-						finished.Add(1)
-						return nil
-					})
-					return app
-				}
-				one := run(t, worker())
-				publish(t, one.App, "jobs", Job{Key: "a", N: 1}, Job{Key: "b", N: 1}, Job{Key: "a", N: 2}, Job{Key: "b", N: 2}, Job{Key: "a", N: 3})
-				await(t, "a handler runs", func() bool { return started.Load() > 0 })
-				two := run(t, worker())
-				await(t, "all are handled", func() bool { return finished.Load() >= 5 })
-				for _, r := range []*running{one, two} {
-					if err := r.stop(); err != nil {
-						t.Errorf("drain: %v", err)
-					}
-				}
-				if n := started.Load(); n != 5 && !w.duplicates {
-					t.Errorf("5 messages were started %d times", n)
-				}
-			})
-		})
-	}
+	eachOrder(t, func(c *orderCase) {
+		var started, finished atomic.Int64
+		worker := func() *anywire.App { return slowWorker(c, &started, &finished) }
+		one := run(c.T, worker())
+		publish(c.T, one.App, "jobs", Job{Key: "a", N: 1}, Job{Key: "b", N: 1}, Job{Key: "a", N: 2}, Job{Key: "b", N: 2}, Job{Key: "a", N: 3})
+		await(c.T, "a handler runs", func() bool { return started.Load() > 0 })
+		two := run(c.T, worker())
+		await(c.T, "all are handled", func() bool { return finished.Load() >= 5 })
+		for _, r := range []*running{one, two} {
+			if err := r.stop(); err != nil {
+				c.Errorf("drain: %v", err)
+			}
+		}
+		if n := started.Load(); n != 5 && !c.world.duplicates {
+			c.Errorf("5 messages were started %d times", n)
+		}
+	})
+}
+
+// slowWorker needs almost two leases for a message.
+func slowWorker(c *orderCase, started, finished *atomic.Int64) *anywire.App {
+	const lease = time.Second
+	app := anywire.New(c.world.options(&config.Config{Agents: map[string]config.Agent{
+		"slow": {Consumes: "jobs", Order: c.order, Policy: config.Policy{Concurrency: 2, Lease: value.Duration(lease)}},
+	}}))
+	anywire.Consume(app, "slow", func(ctx context.Context, _ Job) error {
+		started.Add(1)
+		if err := pause(ctx, 7*lease/4); err != nil {
+			return err
+		}
+		finished.Add(1)
+		return nil
+	})
+	return app
 }

@@ -18,17 +18,23 @@ import (
 // order, through retries and lost workers.
 func TestOrderByKey(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, w *world) {
-		checkOrder(t, w, "key", 4, scale(20, 100), scale(25, 100))
-	})
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			checkOrder(t, b.start(t), "key", 4, scale(20, 100), scale(25, 100))
+		})
+	}
 }
 
 // TestOrderStrict: the same for all messages together.
 func TestOrderStrict(t *testing.T) {
 	t.Parallel()
-	onEach(t, func(t *testing.T, w *world) {
-		checkOrder(t, w, "strict", 1, 1, scale(150, 2000))
-	})
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			checkOrder(t, b.start(t), "strict", 1, 1, scale(150, 2000))
+		})
+	}
 }
 
 // ordered is an agent "worker" whose handler fails at random.

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -125,7 +126,7 @@ func (p *pipeline) build() *anywire.App {
 // broker may have it.
 func (p *pipeline) publish(ctx context.Context) {
 	for n := 1; ctx.Err() == nil; n++ {
-		j := Job{Key: fmt.Sprint(n % 5), N: n}
+		j := Job{Key: strconv.Itoa(n % 5), N: n}
 		call, cancel := context.WithTimeout(ctx, time.Second)
 		err := p.app.Publish(call, "first", j, anywire.WithKey(j.Key))
 		cancel()

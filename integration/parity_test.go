@@ -102,26 +102,20 @@ type parity struct {
 // scenario ends in one and the same log, which stands below.
 func TestParity(t *testing.T) {
 	t.Parallel()
-	for _, order := range []string{"none", "key"} {
-		t.Run(order, func(t *testing.T) {
-			t.Parallel()
-			onEach(t, func(t *testing.T, w *world) {
-				p := newParity(t, w, order)
-				r := run(t, p.app)
-				const rounds = 3
-				want := p.send(t, rounds)
-				var diff string
-				await(t, "the log is complete", func() bool {
-					diff = difference(want, p.log(t))
-					return diff == ""
-				}, func() any { return diff })
-				p.checkOrder(t, order)
-				if err := r.stop(); err != nil {
-					t.Errorf("drain: %v", err)
-				}
-			})
-		})
-	}
+	eachOrder(t, func(c *orderCase) {
+		p := newParity(c.T, c.world, c.order)
+		r := run(c.T, p.app)
+		want := p.send(c.T, scale(3, 30))
+		var diff string
+		await(c.T, "the log is complete", func() bool {
+			diff = difference(want, p.log(c.T))
+			return diff == ""
+		}, func() any { return diff })
+		p.checkOrder(c.T, c.order)
+		if err := r.stop(); err != nil {
+			c.Errorf("drain: %v", err)
+		}
+	})
 }
 
 func newParity(t *testing.T, w *world, order string) *parity {
