@@ -181,11 +181,25 @@ func (s *subscription) giveUp(src *source, reason error) bool {
 // is read again.
 func (s *subscription) reopenAfter(src *source) {
 	s.close(src)
+	if !pause(s.breakage(src), src.parent.Done()) {
+		return
+	}
 	if src.shard >= 0 {
 		signal(s.owner.again)
 		return
 	}
 	s.reopen(s.newSource(src.parent, -1))
+}
+
+// breakage is how long to wait before a source is opened again: long for one
+// that never lives.
+func (s *subscription) breakage(src *source) time.Duration {
+	s.mu.Lock()
+	defer s.unlock()
+	if time.Since(src.opened) > 10*time.Second {
+		s.broken = backoff{}
+	}
+	return s.broken.next()
 }
 
 // release gives up a source in good order: its handlers finish, up to the drain

@@ -18,6 +18,7 @@ type source struct {
 	// Under the subscription's lock.
 	driver     driver.Source
 	pauser     driver.ShardPauser // the same; nil: it cannot pause shards
+	opened     time.Time
 	tasks      list
 	running    int // handlers at work
 	pending    []settlement
@@ -74,7 +75,7 @@ func (src *source) open(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.unlock()
-	src.driver = opened
+	src.driver, src.opened = opened, time.Now()
 	src.pauser, _ = opened.(driver.ShardPauser)
 	return nil
 }
@@ -201,7 +202,7 @@ func (src *source) allowance() int {
 	if !src.short && free*8 < window && s.ready.size > s.o.Concurrency/2 {
 		return 0 // workers have enough to do: wait for a worthwhile fetch
 	}
-	return min(free, s.share())
+	return max(0, min(free, s.share(), s.o.Window-src.tasks.size))
 }
 
 // window is the bound of the options, and room for every source to have one

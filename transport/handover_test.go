@@ -144,7 +144,7 @@ func TestAnIdleShardDoesNotStarveOthers(t *testing.T) {
 					busy.push(onShard(message(fmt.Sprint(i), fmt.Sprint(i%7)), shards-1))
 				}
 				pass(time.Second)
-				if got := len(busy.outcomes()); got != 100 || busy.most > max(32, 2*shards) {
+				if got := len(busy.outcomes()); got != 100 || busy.most > 32 {
 					t.Errorf("%d of 100 handled, %d at once", got, busy.most)
 				}
 				stop()
@@ -192,6 +192,72 @@ func TestAMemberWithShardsRunsAgainAfterTheLeasesWereAway(t *testing.T) {
 		pass(time.Minute)
 		if h := a.wire.Health()[0]; h.State != transport.Running || len(h.Shards) != 4 {
 			t.Errorf("health %+v", h)
+		}
+	})
+}
+
+func TestOneSourceNeverHasMoreThanItsWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newLeased(newTable(), 10)
+		f.caps.MaxInFlight = 4
+		wire := transport.New(f, nil)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- wire.Subscribe(ctx, "topic", func(context.Context, *transport.Delivery) transport.Outcome {
+				time.Sleep(time.Second)
+				return transport.Done()
+			}, &transport.SubscribeOptions{Order: transport.OrderKey})
+		}()
+		busy := f.source(3)
+		for i := range 20 {
+			busy.push(onShard(message(fmt.Sprint(i), fmt.Sprint(i)), 3))
+		}
+		pass(20 * time.Second)
+		if got := len(busy.outcomes()); got != 20 || busy.most > 4 {
+			t.Errorf("%d of 20 handled, %d at once", got, busy.most)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// broken is a broker whose sources end at once.
+type broken struct {
+	*leased
+
+	opened int
+}
+
+func (b *broken) Subscribe(ctx context.Context, sub driver.Subscription) (driver.Source, error) {
+	b.opened++
+	src, err := b.leased.Subscribe(ctx, sub)
+	if err == nil {
+		src.(*fakeSource).fail(driver.ErrClosed) //nolint:forcetypeassert // the fake's
+	}
+	return src, err
+}
+
+func TestShardsWhoseSourcesEndAtOnceAreNotOpenedInALoop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &broken{newLeased(newTable(), 1), 0}
+		wire := transport.New(f, nil)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- wire.Subscribe(ctx, "topic", nil, &transport.SubscribeOptions{Order: transport.OrderKey})
+		}()
+		pass(time.Minute)
+		if f.opened < 5 || f.opened > 100 {
+			t.Errorf("opened %d times in a minute", f.opened)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -450,3 +450,23 @@ func TestAnEphemeralGroupIsNotMadeToStay(t *testing.T) {
 		t.Errorf("joined %d times, %v", len(f.sources), err)
 	}
 }
+
+func TestASmallWindowLeavesRoomForOtherKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		subscribe(t, f, &transport.SubscribeOptions{Order: transport.OrderKey, Window: 4}, func(_ context.Context, d *transport.Delivery) transport.Outcome {
+			if d.Envelope.Key == "slow" {
+				time.Sleep(time.Hour)
+			}
+			return transport.Done()
+		})
+		f.source(0).push(message("1", "slow"))
+		synctest.Wait()
+		f.source(0).push(message("2", "a"), message("3", "b"))
+		synctest.Wait()
+		f.source(0).push(message("4", "c"))
+		wantOutcomes(t, f.source(0), "2:ack", "3:ack", "4:ack")
+		pass(time.Hour)
+	})
+}

@@ -36,7 +36,7 @@ type SubscribeOptions struct {
 	Order        Order         // default: OrderNone
 	Concurrency  int           // handlers at work at once; default 16
 	Window       int           // deliveries that are not settled; default 4 × Concurrency, at least 64; two for each shard that has an owner, where that is more
-	LaneLimit    int           // deliveries of one key; default Window / 4
+	LaneLimit    int           // deliveries of one key, at which its shard waits; default Window / 4, at least 2
 	Lease        time.Duration // how long a delivery outlives this process; default 30 s
 	DrainTimeout time.Duration // how long handlers may finish when the subscription ends; default 30 s
 	Start        driver.Start  // where a new group begins; default: the oldest message
@@ -58,7 +58,7 @@ func (o *SubscribeOptions) withDefaults(topic string, caps driver.Capabilities) 
 	if caps.MaxInFlight > 0 {
 		s.Window = min(s.Window, caps.MaxInFlight)
 	}
-	setDefault(&s.LaneLimit, max(1, s.Window/4))
+	setDefault(&s.LaneLimit, max(2, s.Window/4))
 	if s.Order == OrderStrict {
 		s.LaneLimit = s.Window
 	}

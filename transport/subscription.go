@@ -30,8 +30,9 @@ type subscription struct {
 	idle    []*worker
 	workers int
 	running int
-	used    int // slots of the window: fetched and not settled, or asked for
-	hungry  int // sources that wait for slots
+	used    int     // slots of the window: fetched and not settled, or asked for
+	hungry  int     // sources that wait for slots
+	broken  backoff // of sources that end soon after they were opened
 	sources []*source
 
 	draining bool
