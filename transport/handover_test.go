@@ -236,7 +236,7 @@ func (b *broken) Subscribe(ctx context.Context, sub driver.Subscription) (driver
 	b.opened++
 	src, err := b.leased.Subscribe(ctx, sub)
 	if err == nil {
-		src.(*fakeSource).fail(driver.ErrClosed) //nolint:forcetypeassert // the fake's
+		src.(*fakeSource).fail(driver.ErrClosed)
 	}
 	return src, err
 }

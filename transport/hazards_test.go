@@ -348,7 +348,7 @@ func (f *pausingFake) Subscribe(ctx context.Context, sub driver.Subscription) (d
 	if err != nil {
 		return nil, err
 	}
-	return &pausing{src.(*fakeSource), f.calls}, nil //nolint:forcetypeassert // the fake's
+	return &pausing{src.(*fakeSource), f.calls}, nil
 }
 
 func TestShardsArePausedAndGoOnAlsoWhileTheSourceWaits(t *testing.T) {

@@ -39,7 +39,7 @@ func newModel(t *testing.T) *model {
 	return &model{t: t, done: map[string]bool{}, byKey: map[string][]int{}, running: map[int]int{}, most: map[int]int{}}
 }
 
-func (m *model) fail(format string, args ...any) {
+func (m *model) failf(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.failed++; m.failed <= 5 {

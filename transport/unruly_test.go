@@ -98,7 +98,7 @@ func (u *unruly) Renew(ctx context.Context, leases []driver.Lease) ([]driver.Lea
 	}
 	for _, l := range leases {
 		if u.chance(40) {
-			_ = u.Broker.Release(ctx, l)
+			_ = u.Release(ctx, l)
 		}
 	}
 	return u.Broker.Renew(ctx, leases)
@@ -197,15 +197,15 @@ func (s *unrulySource) check(batch []driver.Settlement) {
 		at, lost := s.lost[one.Token]
 		switch {
 		case seen[one.Token], !known && !lost:
-			s.u.model.fail("%q is settled twice, or was never delivered", id)
+			s.u.model.failf("%q is settled twice, or was never delivered", id)
 		case lost && time.Now().After(at):
-			s.u.model.fail("a delivery is settled (%v) %v after it was lost", one.Outcome, time.Since(at))
+			s.u.model.failf("a delivery is settled (%v) %v after it was lost", one.Outcome, time.Since(at))
 		case lost:
 			continue // at the same time
 		}
 		seen[one.Token] = true
 		if one.Outcome == driver.Ack && !s.u.model.isDone(id) {
-			s.u.model.fail("%s is acknowledged, and no handler was done with it", id)
+			s.u.model.failf("%s is acknowledged, and no handler was done with it", id)
 		}
 	}
 }
