@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -127,7 +128,7 @@ func (s *source) join(ctx context.Context) error {
 	found, err := s.d.js.Consumer(ctx, s.topic.stream, s.consumer)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		found, err = s.d.js.CreateConsumer(ctx, s.topic.stream, s.config())
+		found, err = s.create(ctx)
 		if errors.Is(err, jetstream.ErrConsumerExists) { // another member was quicker
 			found, err = s.d.js.Consumer(ctx, s.topic.stream, s.consumer)
 		}
@@ -145,6 +146,45 @@ func (s *source) join(ctx context.Context) error {
 		return s.unpin(ctx)
 	}
 	return nil
+}
+
+// create makes the group's consumer. A group that read the topic in the other
+// way before, all shards together or each in order, goes on where that was.
+func (s *source) create(ctx context.Context) (jetstream.Consumer, error) {
+	cfg := s.config()
+	floor, known, err := s.formerly(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if known {
+		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartSequencePolicy, floor+1, nil
+	}
+	return s.d.js.CreateConsumer(ctx, s.topic.stream, cfg)
+}
+
+// formerly is the position up to which the group's consumers of the other kind
+// have settled everything.
+func (s *source) formerly(ctx context.Context) (floor uint64, known bool, err error) {
+	stream, err := s.d.js.Stream(ctx, s.topic.stream)
+	if err != nil {
+		return 0, false, err
+	}
+	found, needed := 0, 1
+	if s.shard < 0 {
+		needed = len(s.topic.subjects) // a shard that nobody read yet has settled nothing
+	}
+	consumers := stream.ListConsumers(ctx)
+	for info := range consumers.Info() {
+		isOrdered := strings.Contains(info.Name, "@")
+		if info.Config.Metadata[metaGroup] != s.sub.Group || isOrdered == (s.shard >= 0) {
+			continue
+		}
+		if at := settledUpTo(info, stream.CachedInfo()); found == 0 || at < floor {
+			floor = at
+		}
+		found++
+	}
+	return floor, found >= needed, consumers.Err()
 }
 
 // adopt makes the consumer fit, or says why it does not.

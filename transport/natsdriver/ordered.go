@@ -80,7 +80,7 @@ func (s *source) gather(ctx context.Context, n int) {
 		case <-s.done:
 			return
 		}
-		if s.dead != nil || s.report != nil || s.gone || s.in.sub == nil {
+		if s.interesting() {
 			return
 		}
 	}
@@ -190,8 +190,7 @@ func (s *source) askPin(ctx context.Context) error {
 // engine decides whether we may. Otherwise somebody took the shard over.
 func (s *source) lostPin() {
 	restarted := s.pinLoss != s.losses || s.losses != s.d.link.losses.Load()
-	s.pin = ""
-	s.disturb()
+	s.pin, s.upset = "", true
 	if !restarted {
 		s.takenOver()
 	}

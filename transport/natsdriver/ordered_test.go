@@ -35,6 +35,7 @@ func modes(t *testing.T, run func(t *testing.T, open func() (*Driver, *mortal)))
 func TestTakeoverFromTheDead(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, open func() (*Driver, *mortal)) {
+		t.Helper()
 		d, line := open()
 		topic := unique(t)
 		publish(t, d, topic, numbers(1, 8)...)
@@ -115,6 +116,7 @@ func TestTakeoverFromAZombie(t *testing.T) {
 func TestCleanHandOver(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, open func() (*Driver, *mortal)) {
+		t.Helper()
 		d, _ := open()
 		topic := unique(t)
 		publish(t, d, topic, numbers(1, 10)...)
@@ -154,6 +156,58 @@ func TestOrderAcrossRestarts(t *testing.T) {
 		})
 		next += 8
 		<-time.After(250 * time.Millisecond) // it writes down what was acknowledged ten times a second
+	}
+}
+
+// TestChangeOfOrder: a group that is to read in order from now on, or no more,
+// goes on where it was.
+func TestChangeOfOrder(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedNATS(t).URL, nil)
+	topic := unique(t)
+	publish(t, d, topic, numbers(1, 6)...)
+	plain := subscribe(t, d, sub(topic))
+	settle(t, plain, driver.Ack, take(t, plain, 2)...)
+	closeSource(t, plain)
+	inOrder := ordered(topic)
+	inOrder.Start.At = driver.StartNow // of no meaning to a group that is known
+	src := subscribe(t, d, inOrder)
+	held := take(t, src, 2)
+	want(t, held, "3", "4")
+	settle(t, src, driver.Ack, held...)
+	closeSource(t, src)
+	other := sub(topic)
+	other.Group = "other"
+	want(t, take(t, subscribe(t, d, other), 1), "1")
+}
+
+// TestChangeOfOrderWithUnreadShards: nothing of a shard that had no reader is
+// passed over.
+func TestChangeOfOrderWithUnreadShards(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedNATS(t).URL, nil)
+	topic := unique(t)
+	if _, err := d.EnsureTopic(t.Context(), driver.Topic{Name: topic, Shards: 2}); err != nil {
+		t.Fatal(err)
+	}
+	msgs := manyTexts(20)
+	if err := d.Publish(t.Context(), topic, msgs); err != nil {
+		t.Fatal(err)
+	}
+	src := subscribe(t, d, ordered(topic))
+	settle(t, src, driver.Ack, take(t, src, 10)...)
+	closeSource(t, src)
+	all := sub(topic)
+	all.Window = 100
+	plain := subscribe(t, d, all)
+	unread := 10
+	for unread > 0 {
+		for _, m := range take(t, plain, 1) {
+			if m.Shard == 1 {
+				unread--
+			}
+			settle(t, plain, driver.Ack, m)
+		}
 	}
 }
 

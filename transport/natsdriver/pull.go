@@ -130,12 +130,12 @@ func (s *source) openInbox() error {
 
 // closeInbox withdraws the pulls. What the server sent before it heard of that
 // arrives, if there is a connection.
-func (s *source) closeInbox() {
+func (s *source) closeInbox(ctx context.Context) {
 	if s.in.sub == nil {
 		return
 	}
 	if s.d.nc.IsConnected() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = s.in.sub.Drain()
 		_ = s.d.nc.FlushWithContext(ctx)
@@ -154,14 +154,11 @@ func (s *source) closeInbox() {
 	}
 }
 
-// renew withdraws the pulls and begins anew.
-func (s *source) renew() { s.closeInbox() }
-
-// disturb is called after the connection was lost, or its server: open pulls are
+// renew begins anew after the connection was lost, or its server: open pulls are
 // forgotten, and deliveries may have gone astray.
-func (s *source) disturb() {
-	s.renew()
-	s.taken, s.asserted = false, false
+func (s *source) renew(ctx context.Context) {
+	s.closeInbox(ctx)
+	s.upset, s.taken, s.asserted = false, false, false
 }
 
 // park withdraws the pulls of a source that nobody receives from, and gives back
@@ -174,12 +171,12 @@ func (s *source) park() {
 	if s.closed() {
 		return // Close does it
 	}
-	s.closeInbox()
+	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
+	defer cancel()
+	s.closeInbox(ctx)
 	if s.shard >= 0 || len(s.ready) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
-	defer cancel()
 	_ = s.giveBack(ctx, s.ready) // else their leases end
 	clear(s.ready)
 	s.ready = s.ready[:0]
@@ -200,12 +197,12 @@ func (s *source) status(m *nats.Msg) {
 			s.gone = true
 			return
 		}
-		s.disturb()
+		s.upset = true
 		s.report = fmt.Errorf("NATS ended a pull: %s", text)
 	case "503":
 		s.gone = true
 	default:
-		s.disturb()
+		s.upset = true
 		s.report = fmt.Errorf("NATS refused a pull: %s %s", m.Header.Get("Status"), text)
 	}
 }
@@ -214,7 +211,7 @@ func (s *source) status(m *nats.Msg) {
 func (s *source) end(m *nats.Msg) {
 	n, ok := number(m.Header.Get("Nats-Pending-Messages"))
 	if !ok {
-		s.renew()
+		s.upset = true
 		return
 	}
 	s.in.asked = max(s.in.asked-int(n), 0)

@@ -2,13 +2,9 @@ package natsdriver
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -126,90 +122,6 @@ func (s *source) settled(d *delivery, o driver.Settlement, confirmed bool) {
 	}
 }
 
-// failure is an action that the server did not confirm.
-type failure struct {
-	index int
-	err   error
-}
-
-// tell sends actions and returns those that failed.
-func (s *source) tell(ctx context.Context, actions []action) []failure {
-	ctx, cancel := context.WithTimeout(ctx, 2*confirmTimeout)
-	defer cancel()
-	err := s.tellTogether(ctx, actions)
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, context.DeadlineExceeded) && len(actions) > 1 && ctx.Err() == nil {
-		return s.tellEach(ctx, actions)
-	}
-	return failures(actions, err)
-}
-
-func failures(actions []action, err error) []failure {
-	list := make([]failure, len(actions))
-	for i, a := range actions {
-		list[i] = failure{a.index, err}
-	}
-	return list
-}
-
-// tellTogether waits for the answer to the last action only.
-func (s *source) tellTogether(ctx context.Context, actions []action) error {
-	if !s.d.nc.IsConnected() {
-		return errDisconnected // buffered, it would be sent when it may be stale
-	}
-	last := len(actions) - 1
-	for _, a := range actions[:last] {
-		if err := s.d.nc.Publish(a.reply, a.word); err != nil {
-			return wrap(err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
-	defer cancel()
-	_, err := s.d.nc.RequestWithContext(ctx, actions[last].reply, actions[last].word)
-	if errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("consumer %q of stream %q is gone: %w", s.consumer, s.topic.stream, driver.ErrNotFound)
-	}
-	return wrap(err)
-}
-
-// tellEach finds out which actions the server answers: it keeps silent about
-// deliveries that it forgot when it was killed.
-func (s *source) tellEach(ctx context.Context, actions []action) []failure {
-	prefix := s.d.nc.NewInbox() + "."
-	answers := make(chan *nats.Msg, len(actions))
-	sub, err := s.d.nc.ChanSubscribe(prefix+"*", answers)
-	if err != nil {
-		return failures(actions, wrap(err))
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	for i, a := range actions {
-		if err := s.d.nc.PublishRequest(a.reply, prefix+strconv.Itoa(i), a.word); err != nil {
-			return failures(actions, wrap(err))
-		}
-	}
-	open := make(map[int]action, len(actions))
-	for i, a := range actions {
-		open[i] = a
-	}
-	for len(open) > 0 {
-		select {
-		case m := <-answers:
-			if i, err := strconv.Atoi(m.Subject[len(prefix):]); err == nil {
-				delete(open, i)
-			}
-		case <-ctx.Done():
-			rest := make([]failure, 0, len(open))
-			for _, a := range open {
-				rest = append(rest, failure{a.index, errNoAnswer})
-			}
-			return rest
-		}
-	}
-	return nil
-}
-
 // Extend renews leases that our own clock still grants, and moves it when the
 // server has confirmed. JetStream does not tell whose a delivery is: what was not
 // extended in time is lost.
@@ -259,75 +171,4 @@ func (s *source) withQueued(actions []action, now time.Time) []action {
 		}
 	}
 	return actions
-}
-
-// giveBack makes deliveries available to others at once.
-func (s *source) giveBack(ctx context.Context, list []*delivery) error {
-	now := time.Now()
-	actions := make([]action, 0, len(list))
-	s.mu.Lock()
-	for _, d := range list {
-		if s.holds(d, now) {
-			actions = append(actions, action{d: d, reply: d.reply, word: []byte("-NAK")})
-			delete(s.out, d.seq)
-		}
-	}
-	s.mu.Unlock()
-	if len(actions) == 0 {
-		return nil
-	}
-	return s.tellTogether(ctx, actions)
-}
-
-// Close gives back everything that is not settled, withdraws the pulls and
-// returns the pin. The consumer stays, unless the group is ephemeral.
-func (s *source) Close(ctx context.Context) error {
-	s.closing.Do(func() { close(s.done) })
-	s.recv.Lock()
-	defer s.recv.Unlock()
-	if s.left {
-		return nil
-	}
-	s.left = true
-	s.parking.Stop()
-	if !s.d.nc.IsConnected() {
-		s.dropInbox()
-		return nil // the leases end
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*confirmTimeout)
-	defer cancel()
-	s.closeInbox()
-	var err error
-	if s.stillOurs(ctx) {
-		err = s.giveBack(ctx, s.unsettled())
-		if s.pin != "" {
-			err = errors.Join(err, s.unpin(ctx))
-		}
-	}
-	if s.sub.Ephemeral {
-		err = errors.Join(err, wrap(s.d.js.DeleteConsumer(ctx, s.topic.stream, s.consumer)))
-	}
-	if errors.Is(err, driver.ErrNotFound) {
-		return nil // deleted by somebody: nothing is held
-	}
-	return err
-}
-
-// dropInbox forgets the inbox without a word to the server.
-func (s *source) dropInbox() {
-	if s.in.sub != nil {
-		_ = s.in.sub.Unsubscribe()
-	}
-}
-
-// unsettled lists what is out, in its order.
-func (s *source) unsettled() []*delivery {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]*delivery, 0, len(s.out))
-	for _, d := range s.out {
-		list = append(list, d)
-	}
-	slices.SortFunc(list, func(a, b *delivery) int { return compare(a.seq, b.seq) })
-	return list
 }

@@ -49,6 +49,7 @@ type source struct {
 	report  error     // to be returned once
 	told    bool      // that the connection is lost
 	dead    error     // to be returned for ever
+	upset   bool      // pulls and deliveries may have gone astray
 	gone    bool      // the consumer is
 	left    bool
 
@@ -132,12 +133,13 @@ func (s *source) check(ctx context.Context) error {
 // next returns what is there, or waits a little for more.
 func (s *source) next(ctx context.Context, limit int) ([]*driver.Message, error) {
 	if losses := s.d.link.losses.Load(); losses != s.losses {
-		s.losses = losses
-		s.disturb()
+		s.losses, s.upset = losses, true
+	}
+	if s.upset || s.gone {
+		s.renew(ctx)
 	}
 	if s.gone {
 		s.gone = false
-		s.disturb()
 		return nil, s.interrupted(s.recreate(ctx))
 	}
 	if s.shard >= 0 && (!s.taken || s.disorder.Load()) {
@@ -151,7 +153,7 @@ func (s *source) next(ctx context.Context, limit int) ([]*driver.Message, error)
 	if msgs := s.collect(limit); len(msgs) > 0 {
 		return msgs, nil
 	}
-	if s.report != nil || s.dead != nil || s.gone {
+	if s.interesting() {
 		return nil, nil
 	}
 	if err := s.pull(ctx, limit); err != nil {
@@ -160,6 +162,9 @@ func (s *source) next(ctx context.Context, limit int) ([]*driver.Message, error)
 	s.wait(ctx)
 	return nil, nil
 }
+
+// interesting reports that something happened which the next round deals with.
+func (s *source) interesting() bool { return s.report != nil || s.dead != nil || s.upset || s.gone }
 
 // interrupted lets Close and ctx explain an error that they caused.
 func (s *source) interrupted(err error) error {
@@ -201,7 +206,7 @@ func (s *source) attend(ctx context.Context, link state) {
 		return
 	}
 	if s.in.silent(time.Now()) {
-		s.renew()
+		s.upset = true
 		s.report = errors.New("NATS does not answer pulls, not even with a heartbeat: pulling anew")
 		return
 	}
@@ -234,7 +239,7 @@ func (s *source) collect(limit int) []*driver.Message {
 		s.observe(time.Now())
 		break
 	}
-	if len(s.ready) == 0 || s.dead != nil || s.shard >= 0 && (!s.taken || s.disorder.Load()) {
+	if len(s.ready) == 0 || s.dead != nil || s.upset || s.shard >= 0 && (!s.taken || s.disorder.Load()) {
 		return nil
 	}
 	return s.hand(limit)

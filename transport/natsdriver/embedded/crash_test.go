@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,6 +95,8 @@ func victim() {
 		// The server writes down what was acknowledged ten times a second.
 		<-time.After(300 * time.Millisecond)
 	}
+	runtime.GC() // a lock must not end with the last use of the driver
+	runtime.GC()
 	fmt.Println("ready", err)
 	select {}
 }

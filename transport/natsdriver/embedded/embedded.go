@@ -17,7 +17,6 @@ type Driver struct {
 	*natsdriver.Driver
 
 	host *host
-	lock *folderLock
 }
 
 var (
@@ -52,7 +51,7 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 }
 
 func start(ctx context.Context, o Options, p plan, lock *folderLock) (*Driver, error) {
-	h, err := newHost(ctx, o, p)
+	h, err := newHost(ctx, o, p, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +68,7 @@ func start(ctx context.Context, o Options, p plan, lock *folderLock) (*Driver, e
 			return nil, errors.Join(err, inner.Close(ctx))
 		}
 	}
-	return &Driver{Driver: inner, host: h, lock: lock}, nil
+	return &Driver{Driver: inner, host: h}, nil
 }
 
 // Publish is that of natsdriver, and says so when the folder cannot be written.
@@ -107,5 +106,5 @@ func (d *Driver) because(err error) error {
 func (d *Driver) Close(ctx context.Context) error {
 	err := d.Driver.Close(ctx)
 	d.host.close()
-	return errors.Join(err, d.lock.release(false))
+	return errors.Join(err, d.host.lock.release(false))
 }

@@ -20,6 +20,7 @@ type host struct {
 	o      Options
 	opts   server.Options
 	log    *serverLog
+	lock   *folderLock // kept here, as long as the server runs: a file that is out of sight is closed
 	closed chan struct{}
 	once   sync.Once
 	ended  chan struct{}
@@ -41,8 +42,8 @@ const (
 	restartTimeout = time.Minute
 )
 
-func newHost(ctx context.Context, o Options, p plan) (*host, error) {
-	h := &host{o: o, log: newServerLog(o.Logger), closed: make(chan struct{}), ended: make(chan struct{})}
+func newHost(ctx context.Context, o Options, p plan, lock *folderLock) (*host, error) {
+	h := &host{o: o, lock: lock, log: newServerLog(o.Logger), closed: make(chan struct{}), ended: make(chan struct{})}
 	h.opts = server.Options{
 		ServerName: "anywire", NoSigs: true, DisableJetStreamBanner: true,
 		DontListen: p.port == 0, Host: p.host, Port: p.port,
@@ -116,8 +117,8 @@ func (h *host) watch() {
 	defer close(h.ended)
 	for {
 		select {
-		case err := <-h.log.broken:
-			h.halt(err)
+		case b := <-h.log.broken:
+			h.halt(b.err)
 			h.resume()
 		case <-h.closed:
 			return

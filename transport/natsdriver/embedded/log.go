@@ -15,16 +15,19 @@ import (
 // the server keeps silent to the publisher.
 type serverLog struct {
 	log    *slog.Logger
-	broken chan error // one is kept
+	broken chan breakage // one is kept
 
 	mu   sync.Mutex
 	dead error
 }
 
+// breakage is that the folder could not be written.
+type breakage struct{ err error }
+
 var _ server.Logger = (*serverLog)(nil)
 
 func newServerLog(log *slog.Logger) *serverLog {
-	return &serverLog{log: log, broken: make(chan error, 1)}
+	return &serverLog{log: log, broken: make(chan breakage, 1)}
 }
 
 func (l *serverLog) reset() {
@@ -67,7 +70,7 @@ func (l *serverLog) Errorf(format string, v ...any) {
 		}
 		if errno, ok := errors.AsType[syscall.Errno](err); ok && ofStorage(errno) {
 			select {
-			case l.broken <- err:
+			case l.broken <- breakage{err}:
 			default:
 			}
 		}
