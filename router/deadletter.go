@@ -43,8 +43,8 @@ func (a *agent) bury(ctx context.Context, d *transport.Delivery, p *progress) tr
 	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeDeadline)
 	defer cancel()
 	err := a.Transport.Publish(fresh, a.DeadLetter, p.letter)
-	if errors.Is(err, envelope.TooLarge) && p.letter.Reserved(envelope.AttrDeadLetterHeaders) != "" {
-		p.letter.SetReserved(envelope.AttrDeadLetterHeaders, "") // the broker's own limit: better without than not at all
+	if errors.Is(err, envelope.TooLarge) { // the broker's own limit: better so than not at all
+		lighten(p.letter)
 		err = a.Transport.Publish(fresh, a.DeadLetter, p.letter)
 	}
 	if err != nil {
@@ -57,6 +57,22 @@ func (a *agent) bury(ctx context.Context, d *transport.Delivery, p *progress) tr
 	a.unstalled(p)
 	a.buried(ctx, d, p)
 	return transport.Done()
+}
+
+// lighten leaves of the attributes only those that say what happened and to
+// which message.
+func lighten(e *envelope.Envelope) {
+	kept := map[string]string{}
+	for _, name := range [...]string{
+		envelope.AttrDeadLetterID, envelope.AttrDeadLetterReason, envelope.AttrDeadLetterAgent,
+		envelope.AttrDeadLetterAttempts, envelope.AttrDeadLetterTopic, envelope.AttrDeadLetterPosition,
+	} {
+		if value := e.Reserved(name); value != "" {
+			kept[name] = value
+		}
+	}
+	kept[envelope.AttrDeadLetterError] = cut(e.Reserved(envelope.AttrDeadLetterError), maxErrorText/8)
+	e.Extensions, e.TraceState = kept, ""
 }
 
 func (a *agent) buried(ctx context.Context, d *transport.Delivery, p *progress) {
