@@ -35,7 +35,7 @@ type SubscribeOptions struct {
 	Group        string        // default: the topic
 	Order        Order         // default: OrderNone
 	Concurrency  int           // handlers at work at once; default 16
-	Window       int           // deliveries that are not settled; default 4 × Concurrency, at least 64; with owners of shards: two each, if more
+	Window       int           // deliveries that are not settled; default 4 × Concurrency, at least 64; two per shard with an owner, if more
 	LaneLimit    int           // deliveries of one key, at which its shard waits; default Window / 4, at least 2
 	Lease        time.Duration // how long a delivery outlives this process; default 30 s
 	DrainTimeout time.Duration // how long handlers may finish when the subscription ends; default 30 s
