@@ -26,7 +26,8 @@ type Driver struct {
 	err   error // of the options: every call returns it
 	link  *link
 	pub   publisher
-	noPin bool // as on servers before 2.11
+	late  error // what a publish fails with after publish_timeout
+	noPin bool  // as on servers before 2.11
 
 	topics topicCache
 	leases leaseStore
@@ -62,6 +63,7 @@ func newDriver(nc *nats.Conn, o Options, owned bool) *Driver {
 	if d.err = o.validate(); d.err == nil {
 		d.js, d.err = jetStream(nc, o.Domain)
 	}
+	d.late = fmt.Errorf("%w: publish_timeout is %v", errNoAnswer, o.PublishTimeout)
 	d.pub.init(d)
 	return d
 }

@@ -3,7 +3,6 @@ package natsdriver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -44,8 +43,7 @@ func (d *Driver) timeout(ctx context.Context) (context.Context, context.CancelFu
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= limit {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, limit,
-		fmt.Errorf("%w: publish_timeout is %v", errNoAnswer, d.o.PublishTimeout))
+	return context.WithTimeoutCause(ctx, limit, d.late)
 }
 
 // retry is asked when the server said that it did not store some messages,
