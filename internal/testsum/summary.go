@@ -3,10 +3,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -19,20 +23,21 @@ type event struct {
 	Elapsed float64 `json:"Elapsed"`
 }
 
-// key names a test, or a package where test is empty.
+// key names a test, or a package where test is empty; for skips, a package and
+// the reason.
 type key struct{ pkg, test string }
 
 // summary turns events into lines for a reader, and counts.
 type summary struct {
 	out                     io.Writer
 	output                  map[key]*bytes.Buffer // of what still runs
-	skips                   []string
+	skips                   map[key][]string      // by package and reason: the tests
 	passed, failed, skipped int
 	packages, broken        int
 }
 
 func newSummary(out io.Writer) *summary {
-	return &summary{out: out, output: make(map[key]*bytes.Buffer)}
+	return &summary{out: out, output: make(map[key]*bytes.Buffer), skips: make(map[key][]string)}
 }
 
 // read takes all events; what is no event (a build error) is passed on.
@@ -90,7 +95,8 @@ func (s *summary) endTest(k key, e event) {
 		s.passed++
 	case "skip":
 		s.skipped++
-		s.skips = append(s.skips, fmt.Sprintf("%s %s: %s", k.pkg, k.test, s.reason(k)))
+		why := key{k.pkg, s.reason(k)}
+		s.skips[why] = append(s.skips[why], k.test)
 	default:
 		s.failed++
 		s.printf("%s", s.text(k))
@@ -136,28 +142,42 @@ func (s *summary) text(k key) string {
 	return ""
 }
 
-// reason is what a skipped test said, without the frame that go test adds.
+// reason is what a skipped test said, without the frame that go test adds, and
+// without what stands before "skipped:".
 func (s *summary) reason(k key) string {
 	var said []string
 	for line := range strings.Lines(s.text(k)) {
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "===") && !strings.HasPrefix(line, "---") {
-			said = append(said, line)
+			said = append(said, place.ReplaceAllString(line, ""))
 		}
 	}
-	return strings.Join(said, " ")
+	text := strings.Join(said, " ")
+	if _, why, ok := strings.Cut(text, "skipped: "); ok {
+		return why
+	}
+	return text
 }
+
+// place is where a test wrote a line.
+var place = regexp.MustCompile(`^\S+\.go:\d+: `)
 
 // green reports whether something ran and nothing failed.
 func (s *summary) green() bool { return s.failed == 0 && s.broken == 0 && s.passed > 0 }
 
-// close prints the skips and the counts.
+// close prints the skips, a line for each reason, and the counts.
 func (s *summary) close() {
 	if len(s.skips) > 0 {
 		s.printf("\nskipped:\n")
-		for _, line := range s.skips {
-			s.printf("  %s\n", line)
+	}
+	byPackage := func(a, b key) int { return cmp.Or(cmp.Compare(a.pkg, b.pkg), cmp.Compare(a.test, b.test)) }
+	for _, why := range slices.SortedFunc(maps.Keys(s.skips), byPackage) {
+		tests := s.skips[why]
+		name := tests[0]
+		if n := len(tests); n > 1 {
+			name = fmt.Sprintf("%d tests, %s and others", n, name)
 		}
+		s.printf("  %s: %s (%s)\n", why.pkg, why.test, name)
 	}
 	s.printf("\n%d packages, %d of them failed\n", s.packages, s.broken)
 	s.printf("%d passed, %d failed, %d skipped\n", s.passed, s.failed, s.skipped)

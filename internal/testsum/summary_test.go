@@ -24,6 +24,8 @@ func TestSummary(t *testing.T) {
 		`{"Action":"output","Package":"a","Test":"TestSkip","Output":"=== RUN TestSkip\n"}`,
 		`{"Action":"output","Package":"a","Test":"TestSkip","Output":"    x_test.go:1: no server here\n"}`,
 		`{"Action":"skip","Package":"a","Test":"TestSkip"}`,
+		`{"Action":"output","Package":"a","Test":"TestToo","Output":"    x_test.go:9: TestToo skipped: no server here\n"}`,
+		`{"Action":"skip","Package":"a","Test":"TestToo"}`,
 		`{"Action":"pass","Package":"a","Elapsed":1.25}`,
 		`{"Action":"output","Package":"b","Test":"TestBad","Output":"    y_test.go:2: want 1\n"}`,
 		`{"Action":"fail","Package":"b","Test":"TestBad"}`,
@@ -32,8 +34,8 @@ func TestSummary(t *testing.T) {
 	)
 	for _, want := range []string{
 		"ok  \ta\t1.2s\n", "y_test.go:2: want 1", "FAIL\tb\t2.0s\n", "?   \tc\t[no test files]\n",
-		"a TestSkip: x_test.go:1: no server here\n", "3 packages, 1 of them failed\n",
-		"1 passed, 1 failed, 1 skipped\n",
+		"  a: no server here (2 tests, TestSkip and others)\n", "3 packages, 1 of them failed\n",
+		"1 passed, 1 failed, 2 skipped\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
