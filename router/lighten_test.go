@@ -48,7 +48,7 @@ func TestDeadLetterThatTheBrokerFindsTooLarge(t *testing.T) {
 		if got := dead.Reserved(envelope.AttrDeadLetterReason); got != string(envelope.Rejected) {
 			t.Errorf("reason %q", got)
 		}
-		if got := dead.Reserved(envelope.AttrDeadLetterError); !strings.HasPrefix(got, "rejected: no no") || string(dead.Data) != `{"n":1}` {
+		if got := dead.Reserved(envelope.AttrDeadLetterError); !strings.HasPrefix(got, "rejected: no ") || string(dead.Data) != `{"n":1}` {
 			t.Errorf("error %q, payload %s", got, dead.Data)
 		}
 		if h := w.health(); h.Stalled != "" || h.DeadLettered != 1 {
