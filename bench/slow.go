@@ -56,6 +56,7 @@ func slow(ctx context.Context) (rate, resident float64, err error) {
 	}
 	const seconds = 6
 	publishing, stop := context.WithCancel(ctx)
+	defer stop()
 	published := make(chan error, 1)
 	go func() { published <- publishAll(publishing, t, "bench", (seconds+3)*slowHandlers, 64, noKey) }()
 	if err := sleep(ctx, 2500*time.Millisecond); err != nil {

@@ -34,11 +34,12 @@ func main() {
 		return err
 	})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := app.Publish(ctx, "tasks", task{Topic: "postgres 17"}); err != nil {
-		log.Fatal(err)
+	err := app.Publish(ctx, "tasks", task{Topic: "postgres 17"})
+	if err == nil {
+		err = app.Run(ctx)
 	}
-	if err := app.Run(ctx); err != nil {
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }
