@@ -1,7 +1,8 @@
 // Package docstest keeps the code in the project's documents true: its test
 // type-checks every Go block of README.md and docs/*.md against the packages
 // beside it, checks every YAML block as a configuration, and holds the commands
-// in console blocks against the Makefile and the programs that exist.
+// in console blocks against the Makefile and the programs that exist, and links
+// against the files they name.
 //
 // A Go block with a package clause is a file of its own. One without is a
 // fragment: declarations, or statements that may use ctx and app; standard
