@@ -100,7 +100,7 @@ func (o *owner) balance(ctx context.Context) (time.Duration, error) {
 	if has == 0 {
 		o.s.waiting(fmt.Sprintf("standby: other members own the %d shards", o.shards))
 	}
-	if has < share {
+	if has < share || has == 0 { // something may come free
 		return min(o.s.o.Lease/3, time.Second), nil
 	}
 	return min(o.s.o.Lease/3, 5*time.Second), nil
