@@ -19,7 +19,7 @@ func TestForeignClientAtTheBrokersLimit(t *testing.T) {
 		kept    bool // its dead letter cannot be stored: nothing is lost, and health says so
 	}{
 		"room for a light dead letter": {headers: with(map[string]string{"ce-long": strings.Repeat("x", 2000)}), body: 1<<20 - 2500},
-		"no room at all": {headers: with(nil), body: 1<<20 - 200, kept: true},
+		"no room at all":               {headers: with(nil), body: 1<<20 - 200, kept: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
