@@ -80,6 +80,7 @@ func New(o *Options) *App {
 // Use puts middlewares around every attempt of every agent, the first outermost.
 // They stand inside the policy: timeout, panics and retries include them.
 func (a *App) Use(m ...envelope.Middleware) {
+	mustNotBeNil("Use at "+caller(), m)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mustBeOpen("Use")
@@ -89,6 +90,7 @@ func (a *App) Use(m ...envelope.Middleware) {
 // UsePublish puts middlewares around every message that is published: by
 // [App.Publish] and by handlers, one call for each message, the first outermost.
 func (a *App) UsePublish(m ...envelope.PublishMiddleware) {
+	mustNotBeNil("UsePublish at "+caller(), m)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mustBeOpen("UsePublish")
@@ -99,6 +101,9 @@ func (a *App) UsePublish(m ...envelope.PublishMiddleware) {
 // timer. When fn returns the app drains, and its error is Run's. Its context
 // ends when the drain begins; Run waits until it has returned.
 func (a *App) Beside(fn func(ctx context.Context) error) {
+	if fn == nil {
+		panic("anywire: Beside at " + caller() + ": the function is nil")
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mustBeOpen("Beside")

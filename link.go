@@ -179,7 +179,10 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 		Name: name, Logger: a.options.Logger, Observe: a.options.Observe,
 		Limits: a.limits(), Prefix: a.config.Transports[name].Prefix,
 	}
-	if d := a.options.Drivers[name]; d != nil {
+	if d, given := a.options.Drivers[name]; given {
+		if d == nil {
+			return nil, &Error{Code: Invalid, Message: nilDriver(name)}
+		}
 		return transport.New(d, options), nil
 	}
 	kind, err := a.kind(name)
@@ -200,6 +203,8 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 	options.OwnsDriver = true
 	return transport.New(d, options), nil
 }
+
+func nilDriver(name string) string { return fmt.Sprintf("the driver of transport %q is nil", name) }
 
 // warnOfDrops is called once for a topic.
 func (a *App) warnOfDrops(topic string) {

@@ -1,6 +1,7 @@
 package anywire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,41 +56,56 @@ func WithMiddleware(m ...envelope.Middleware) HandleOption {
 // fn must be safe for concurrent use. What its error means is said in the
 // package documentation. Handle panics on a programmer's mistake: a malformed
 // or doubly claimed wire type, an input that the agent already handles, an In
-// that is an interface.
+// that is an interface, a nil function, option or middleware.
 func Handle[In, Out Typed](app *App, agent string, fn func(ctx context.Context, in In) (Out, error), o ...HandleOption) {
 	app.register(registration{
 		agent: agent, place: caller(), in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](), options: o,
-		handle: func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
-			message, err := decode[In](in)
-			if err != nil {
-				return nil, err
-			}
-			answer, err := fn(ctx, message)
-			if err != nil {
-				return nil, err
-			}
-			e, err := envelope.New(answer)
-			if err != nil {
-				return nil, fmt.Errorf("answer of agent %q: %w", agent, err)
-			}
-			return []*envelope.Envelope{e}, nil
-		},
+		handle: answering(agent, fn),
 	})
+}
+
+// answering makes an envelope handler of a function; nil of a nil one.
+func answering[In, Out Typed](agent string, fn func(context.Context, In) (Out, error)) envelope.Handler {
+	if fn == nil {
+		return nil
+	}
+	return func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
+		message, err := decode[In](in)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := fn(ctx, message)
+		if err != nil {
+			return nil, err
+		}
+		e, err := envelope.New(answer)
+		if err != nil {
+			return nil, fmt.Errorf("answer of agent %q: %w", agent, err)
+		}
+		return []*envelope.Envelope{e}, nil
+	}
 }
 
 // Consume registers fn as the handler of agent for messages of type In. It
 // answers nothing, though it may [Emit]. Otherwise it is as [Handle].
 func Consume[In Typed](app *App, agent string, fn func(ctx context.Context, in In) error, o ...HandleOption) {
 	app.register(registration{
-		agent: agent, place: caller(), in: reflect.TypeFor[In](), options: o,
-		handle: func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
-			message, err := decode[In](in)
-			if err != nil {
-				return nil, err
-			}
-			return nil, fn(ctx, message)
-		},
+		agent: agent, place: caller(), in: reflect.TypeFor[In](), options: o, handle: consuming(fn),
 	})
+}
+
+// consuming is answering, for a function without an answer.
+func consuming[In Typed](fn func(context.Context, In) error) envelope.Handler {
+	if fn == nil {
+		return nil
+	}
+	return func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
+		message, err := decode[In](in)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fn(ctx, message)
+	}
 }
 
 // HandleEnvelope registers h as the handler of agent for every type that no
@@ -146,7 +162,7 @@ func (a *App) register(r registration) {
 		to.answers = r.place
 		to.outputs = append(to.outputs, a.claim(r.out, "answer of "+who, r.place))
 	}
-	next.route = routeOf(next.wire, wrap(r.handle, r.options))
+	next.route = routeOf(next.wire, r.wrapped())
 	to.inputs = append(to.inputs, next)
 }
 
@@ -173,15 +189,30 @@ func routeOf(wire string, h envelope.Handler) router.Route {
 	return router.Route{Type: name, Version: version, Handle: h}
 }
 
-func wrap(h envelope.Handler, options []HandleOption) envelope.Handler {
+// wrapped is the handler with its own middlewares around it.
+func (r *registration) wrapped() envelope.Handler {
 	var o handleOptions
-	for _, set := range options {
+	for _, set := range r.options {
+		if set == nil {
+			panic(fmt.Sprintf("anywire: agent %q at %s: an option is nil", r.agent, r.place))
+		}
 		set(&o)
 	}
+	mustNotBeNil(fmt.Sprintf("agent %q at %s: WithMiddleware", r.agent, r.place), o.middleware)
+	h := r.handle
 	for _, m := range slices.Backward(o.middleware) {
 		h = m(h)
 	}
 	return h
+}
+
+// mustNotBeNil panics where one of several middlewares is nil.
+func mustNotBeNil[M ~func(F) F, F any](where string, middlewares []M) {
+	for i, m := range middlewares {
+		if m == nil {
+			panic(fmt.Sprintf("anywire: %s: middleware %d of %d is nil", where, i+1, len(middlewares)))
+		}
+	}
 }
 
 // claim notes that a Go type stands for its wire type, and panics where that
@@ -253,7 +284,7 @@ func promotedFrom(t reflect.Type, wire string) (reflect.Type, bool) {
 func decode[In Typed](in *envelope.Envelope) (In, error) {
 	var message In
 	err := in.Decode(&message)
-	if err == nil && reflect.TypeFor[In]().Kind() == reflect.Pointer && reflect.ValueOf(message).IsNil() {
+	if err == nil && isNull(in.Data) && !takesNull(reflect.TypeFor[In]()) {
 		err = errors.New("the payload is null")
 	}
 	if err == nil {
@@ -261,6 +292,13 @@ func decode[In Typed](in *envelope.Envelope) (In, error) {
 	}
 	return message, &Error{Code: envelope.Undecodable, Message: "payload of " + in.WireType(), Err: withoutPayload(err)}
 }
+
+// isNull reports whether JSON is null.
+func isNull(data []byte) bool { return string(bytes.TrimSpace(data)) == "null" }
+
+// takesNull reports whether null is a value of a type: an empty slice or map. A
+// struct would be left as it was, all zero, and a pointer nil.
+func takesNull(t reflect.Type) bool { return t.Kind() == reflect.Slice || t.Kind() == reflect.Map }
 
 // withoutPayload drops the quoted input from a JSON syntax error's chain: dead
 // letters hold the payload itself, logs must not.

@@ -79,6 +79,34 @@ func TestRegistrationPanics(t *testing.T) {
 			func(app *anywire.App) { app.HandleEnvelope("a", nil) },
 			`agent "a" at \S+register_test.go:\d+: the handler is nil`,
 		},
+		"nil function": {
+			func(app *anywire.App) { anywire.Consume[Task](app, "a", nil) },
+			`agent "a" at \S+register_test.go:\d+: the handler is nil`,
+		},
+		"nil answering function": {
+			func(app *anywire.App) { anywire.Handle[Task, Facts](app, "a", nil) },
+			`agent "a" at \S+register_test.go:\d+: the handler is nil`,
+		},
+		"nil option": {
+			func(app *anywire.App) { anywire.Consume(app, "a", consume[Task], nil) },
+			`agent "a" at \S+register_test.go:\d+: an option is nil`,
+		},
+		"nil middleware of a handler": {
+			func(app *anywire.App) { anywire.Consume(app, "a", consume[Task], anywire.WithMiddleware(nil)) },
+			`agent "a" at \S+register_test.go:\d+: WithMiddleware: middleware 1 of 1 is nil`,
+		},
+		"nil middleware": {
+			func(app *anywire.App) { app.Use(nil) },
+			`Use at \S+register_test.go:\d+: middleware 1 of 1 is nil`,
+		},
+		"nil publish middleware": {
+			func(app *anywire.App) { app.UsePublish(nil) },
+			`UsePublish at \S+register_test.go:\d+: middleware 1 of 1 is nil`,
+		},
+		"nil beside": {
+			func(app *anywire.App) { app.Beside(nil) },
+			`Beside at \S+register_test.go:\d+: the function is nil`,
+		},
 		"envelopes twice": {
 			func(app *anywire.App) {
 				h := func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) { return nil, nil }

@@ -123,6 +123,27 @@ func TestUndecodablePayloadIsADeadLetterAtOnce(t *testing.T) {
 	}
 }
 
+func TestNullIsUndecodableForAStructToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := &config.Config{Agents: map[string]config.Agent{"a": {Consumes: "in"}}}
+		app := anywire.New(&anywire.Options{Config: cfg})
+		anywire.Consume(app, "a", func(context.Context, Task) error {
+			t.Error("handled")
+			return nil
+		})
+		start(t, app)
+		if err := app.Publish(t.Context(), "in", envelope.Raw{Type: "research.task@1", Data: []byte(" null\n")}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		dead := on(t, app, "a.dead")
+		if len(dead) != 1 || dead[0].Reserved(envelope.AttrDeadLetterReason) != string(envelope.Undecodable) {
+			t.Errorf("dead letters %v", dead)
+		}
+	})
+}
+
 func TestNilAnswerIsInvalid(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

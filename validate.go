@@ -77,8 +77,10 @@ func (v *validation) fault(path, message, hint string) {
 
 // kindNames checks the kinds that the program links.
 func (v *validation) kindNames() {
-	for _, k := range v.options.Kinds {
-		if _, ok := k.(transport.Kind); !ok {
+	for i, k := range v.options.Kinds {
+		if k == nil {
+			v.fault("transports", fmt.Sprintf("kind %d of Options.Kinds is nil", i+1), "list what a driver package's Kind returns")
+		} else if _, ok := k.(transport.Kind); !ok {
 			v.fault("transports", fmt.Sprintf("kind %q (%T) is no kind of transport", k.KindName(), k), "list what a driver package's Kind returns")
 		}
 	}
@@ -93,10 +95,13 @@ func (v *validation) selection() {
 
 // transport checks an entry against its kind.
 func (v *validation) transport(name string) {
-	if v.options.Drivers[name] != nil {
+	path := "transports." + name
+	if d, given := v.options.Drivers[name]; given {
+		if d == nil {
+			v.fault(path, nilDriver(name), "take it out of Options.Drivers, or open it first")
+		}
 		return
 	}
-	path := "transports." + name
 	kind, err := v.kind(name)
 	if err != nil {
 		v.fault(path, err.Error(), "add the kind to Options.Kinds, or use one of those")
@@ -132,7 +137,10 @@ func (v *validation) capabilities(name string) *driver.Capabilities {
 }
 
 func (v *validation) askCapabilities(name string) *driver.Capabilities {
-	if d := v.options.Drivers[name]; d != nil {
+	if d, given := v.options.Drivers[name]; given {
+		if d == nil {
+			return nil
+		}
 		caps := d.Capabilities()
 		return &caps
 	}

@@ -148,6 +148,32 @@ func TestDriversStandInForTheFile(t *testing.T) {
 	}
 }
 
+func TestNilKindsAndDriversAreProblems(t *testing.T) {
+	t.Parallel()
+	app := anywire.New(&anywire.Options{Kinds: []anywire.Kind{nil}, Drivers: map[string]driver.Driver{"m": nil}})
+	err := app.Validate()
+	for _, want := range []string{"kind 1 of Options.Kinds is nil", `the driver of transport "m" is nil`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("validate: %v\nwant %s", err, want)
+		}
+	}
+	if _, err := app.Transport("m"); !errors.Is(err, anywire.Invalid) {
+		t.Errorf("transport: %v", err)
+	}
+}
+
+func TestANilSendOptionIsInvalid(t *testing.T) {
+	t.Parallel()
+	app := anywire.New(nil)
+	defer app.Close()
+	if err := app.Publish(t.Context(), "in", Task{}, nil); !errors.Is(err, anywire.Invalid) {
+		t.Errorf("publish: %v", err)
+	}
+	if err := anywire.Emit(t.Context(), Task{}, nil); !errors.Is(err, anywire.Invalid) {
+		t.Errorf("emit: %v", err)
+	}
+}
+
 type closing struct {
 	driver.Driver
 

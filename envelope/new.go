@@ -15,7 +15,7 @@ const DefaultSource = "/anywire"
 // with the ID if none was given: the message begins a conversation.
 //
 // Errors have code [Invalid]: a nil v, a malformed wire type, a value that JSON
-// cannot express, an option's refusal.
+// cannot express, an option's refusal, a nil option.
 func New(v Typed, opts ...Option) (*Envelope, error) {
 	if isNil(v) {
 		return nil, invalid("message is nil (%T)", v)
@@ -34,7 +34,10 @@ func New(v Typed, opts ...Option) (*Envelope, error) {
 	if e.ContentType, e.Data, err = encodeData(v); err != nil {
 		return nil, err
 	}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, invalid("option %d of %d for %s is nil", i+1, len(opts), e.WireType())
+		}
 		if err := opt(e); err != nil {
 			return nil, err
 		}

@@ -67,6 +67,13 @@ func TestOptionsClear(t *testing.T) {
 	}
 }
 
+func TestNewRefusesANilOption(t *testing.T) {
+	t.Parallel()
+	if _, err := New(task{"x"}, WithKey("k"), nil); !errors.Is(err, Invalid) || !strings.Contains(err.Error(), "option 2 of 2 for research.task@1 is nil") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestNewTakesRawAsItIs(t *testing.T) {
 	t.Parallel()
 	raw := Raw{Type: "blob@2", ContentType: "image/png", Data: []byte{0x89}}
