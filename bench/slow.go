@@ -54,25 +54,38 @@ func slow(ctx context.Context) (rate, resident float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	const seconds = 6
+	// Handlers end in waves: whole waves are timed, from the end of the second to
+	// the end of the seventh.
+	const first, last = 2 * slowHandlers, 7 * slowHandlers
 	publishing, stop := context.WithCancel(ctx)
 	defer stop()
 	published := make(chan error, 1)
-	go func() { published <- publishAll(publishing, t, "bench", (seconds+3)*slowHandlers, 64, noKey) }()
-	if err := sleep(ctx, 2500*time.Millisecond); err != nil {
+	go func() { published <- publishAll(publishing, t, "bench", last+2*slowHandlers, 64, noKey) }()
+	began, err := reached(ctx, &finished, first)
+	if err != nil {
 		return 0, 0, err
 	}
-	before, began := finished.Load(), time.Now()
-	if err := sleep(ctx, seconds*time.Second-2500*time.Millisecond); err != nil {
+	ended, err := reached(ctx, &finished, last)
+	if err != nil {
 		return 0, 0, err
 	}
-	rate = float64(finished.Load()-before) / time.Since(began).Seconds()
+	rate = (last - first) / ended.Sub(began).Seconds()
 	resident, err = residentMB()
 	stop()
 	<-published
 	a.Close()
 	<-a.done
 	return rate, resident, err
+}
+
+// reached waits until n handlers have finished, and says when that was.
+func reached(ctx context.Context, finished *atomic.Int64, n int64) (time.Time, error) {
+	for finished.Load() < n {
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return time.Now(), nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
