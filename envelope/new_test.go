@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"errors"
 	"maps"
 	"reflect"
 	"strings"
