@@ -258,11 +258,13 @@ func (t *Transport) publishError(topic string, es []*envelope.Envelope, failed d
 			failed[i] = fmt.Errorf("publish to %q: %w", topic, err)
 			continue
 		}
-		err = fmt.Errorf("publish to %q on transport %q: %w", topic, t.Name(), err)
+		where := fmt.Sprintf("publish to %q on transport %q", topic, t.Name())
 		if errors.Is(err, driver.ErrTooLarge) {
-			err = &envelope.Error{Code: envelope.TooLarge, Message: err.Error(), Err: err}
+			failed[i] = &envelope.Error{Code: envelope.TooLarge, Message: where, Err: fmt.Errorf(
+				"%w: raise what the transport takes (max_body, and the broker's own limit), or send a reference", err)}
+			continue
 		}
-		failed[i] = err
+		failed[i] = fmt.Errorf("%s: %w", where, err)
 	}
 	if len(es) == 1 {
 		return failed[0]

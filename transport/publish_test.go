@@ -120,8 +120,10 @@ func TestOneEnvelopesErrorIsItsOwn(t *testing.T) {
 	if batch := driver.BatchError(nil); errors.As(err, &batch) && len(batch) > 0 {
 		t.Errorf("answers a batch: %v", err)
 	}
-	if !errors.Is(err, envelope.TooLarge) || !errors.Is(err, driver.ErrTooLarge) || !strings.Contains(err.Error(), `"x"`) {
-		t.Errorf("answers %v", err)
+	const want = `publish to "x" on transport "w": payload: too large: ` +
+		`raise what the transport takes (max_body, and the broker's own limit), or send a reference`
+	if !errors.Is(err, envelope.TooLarge) || !errors.Is(err, driver.ErrTooLarge) || err.Error() != want {
+		t.Errorf("answers %v\nwant    %s", err, want)
 	}
 }
 
