@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -48,6 +49,21 @@ func (k *checker) topicName(path, name string) {
 		return
 	}
 	k.name(path, name, maxTopic)
+}
+
+// CheckTopic answers what is wrong with the name of a topic, or nil. It holds for
+// every transport: letters, digits, - and _, single dots between words, a letter
+// or digit first, at most 200 bytes.
+func CheckTopic(name string) error {
+	switch {
+	case len(name) > maxTopic:
+		return fmt.Errorf("the name of a topic is %d bytes long, and %d are allowed: %s", len(name), maxTopic, quoteRaw(name))
+	case name == None:
+		return errors.New(`"none" cannot be the name of a topic: it means that there is none`)
+	case !nameRule.MatchString(name):
+		return fmt.Errorf("%s is not the name of a topic: %s", quoteRaw(name), ruleOfNames)
+	}
+	return nil
 }
 
 // policy checks what an agent, or the defaults, gives, against its own limits
