@@ -13,7 +13,9 @@ type Kind interface {
 	// KindName is what `kind:` says in YAML.
 	KindName() string
 	// NewOptions returns a pointer to the zero value of the kind's options
-	// struct, whose fields are the keys of a transport's entry.
+	// struct, whose fields are the keys of a transport's entry. Options that log
+	// have a method SetLogger(*slog.Logger) on that pointer: an app calls it with
+	// its own logger before Open. Where a logger is set already, it stays.
 	NewOptions() any
 	// Capabilities answers for options (a value of the options struct, or a
 	// pointer to one; nil is the zero value) without connecting. Options with a
