@@ -8,10 +8,13 @@ import (
 // Health is a snapshot of an app.
 type Health struct {
 	// Ready: the app runs and every agent has subscribed; false again as soon as
-	// it drains. Live: a restart would not help; false when half of an agent's
-	// slots are held by handlers that ignore the end of their context.
+	// it drains. It stays true while a broker is away, which the agents outlast:
+	// their State and Reason tell. Live: a restart would not help; false when half
+	// of an agent's slots are held by handlers that ignore the end of their
+	// context.
 	Ready, Live bool
-	// Reason says why one of them is false.
+	// Reason says why one of them is false; once Run has returned it is "stopped",
+	// or Run's error.
 	Reason string
 	// Agents has one entry for each agent that runs here, by name.
 	Agents []router.Health
@@ -25,12 +28,26 @@ func (a *App) Health() Health {
 		h.Reason = "not running"
 		return h
 	}
+	h.of(r)
+	select {
+	case <-r.done:
+		h.Ready, h.Reason = false, "stopped"
+		if r.err != nil {
+			h.Reason = r.err.Error()
+		}
+	default:
+	}
+	return h
+}
+
+// of fills in what a call of Run says.
+func (h *Health) of(r *run) {
 	r.mu.Lock()
 	agents, draining := r.router, r.draining
 	r.mu.Unlock()
 	if agents == nil {
 		h.Reason = "opening transports"
-		return h
+		return
 	}
 	h.Agents = agents.Health()
 	h.Ready = !draining
@@ -40,7 +57,6 @@ func (a *App) Health() Health {
 	for i := range h.Agents {
 		h.judge(&h.Agents[i])
 	}
-	return h
 }
 
 // judge lets one agent's state count.

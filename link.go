@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ type links struct {
 
 	mu     sync.RWMutex
 	byName map[string]*link
-	topics map[string]string // where those of the configuration live; nil: not known yet
+	topics map[string]string // where they live: those of the configuration, and others that were used; nil: not known yet
 	closed bool
 }
 
@@ -58,24 +59,47 @@ func (l *links) where(topic string) (string, error) {
 	if known {
 		return name, nil
 	}
+	if err := config.CheckTopic(topic); err != nil {
+		return "", &Error{Code: Invalid, Message: err.Error()}
+	}
 	name, err := l.app.config.Where(topic)
 	if err != nil {
 		return "", &Error{Code: Invalid, Message: err.Error()}
 	}
+	l.note(topic, name)
 	return name, nil
+}
+
+// mostNoted bounds the topics that are known without the configuration's help: a
+// program may make up a name for each conversation.
+const mostNoted = 4096
+
+// note keeps what where found.
+func (l *links) note(topic, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.topics != nil && len(l.topics) < mostNoted {
+		l.topics[topic] = name
+	}
 }
 
 // learn notes where the topics of the configuration live, for where.
 func (l *links) learn(c *config.Config) {
 	topics := map[string]string{}
 	for _, topic := range topicsOf(c) {
-		if name, err := c.Where(topic); err == nil {
+		if name, err := c.Where(topic); err == nil && config.CheckTopic(topic) == nil {
 			topics[topic] = name
 		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.topics = topics
+}
+
+func (l *links) isClosed() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.closed
 }
 
 func (l *links) opened(name string) *transport.Transport {
@@ -193,24 +217,29 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 	if err := a.config.Decode("transports."+name, kindOptions); err != nil {
 		return nil, fmt.Errorf("transport %q: %w", name, err)
 	}
-	if o, ok := kindOptions.(*memory.Options); ok && o.OnDrop == nil {
-		o.OnDrop = a.warnOfDrops
+	if o, ok := kindOptions.(interface{ SetLogger(log *slog.Logger) }); ok {
+		o.SetLogger(a.options.Logger.With("transport", name))
 	}
 	d, err := kind.Open(ctx, kindOptions)
 	if err != nil {
-		return nil, fmt.Errorf("transport %q: %w", name, err)
+		return nil, &entryError{a.config.Problem("transports."+name, err.Error(), ""), err}
 	}
 	options.OwnsDriver = true
 	return transport.New(d, options), nil
 }
 
-func nilDriver(name string) string { return fmt.Sprintf("the driver of transport %q is nil", name) }
-
-// warnOfDrops is called once for a topic.
-func (a *App) warnOfDrops(topic string) {
-	a.options.Logger.Warn("no agent reads this topic, so memory keeps only its newest messages",
-		"topic", topic, "keeps", memory.RingSize)
+// entryError is what is wrong with a transport, with the place of its entry. It
+// is no [config.Problems]: a broker may be away, though the entry is valid.
+type entryError struct {
+	problem config.Problem
+	err     error
 }
+
+func (e *entryError) Error() string { return e.problem.Error() }
+
+func (e *entryError) Unwrap() error { return e.err }
+
+func nilDriver(name string) string { return fmt.Sprintf("the driver of transport %q is nil", name) }
 
 func (a *App) limits() *envelope.Limits {
 	l := a.config.Limits

@@ -2,6 +2,7 @@ package anywire
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,6 +32,9 @@ func (a *App) plan(ctx context.Context) (*router.Options, error) {
 			continue
 		}
 		agent, err := a.planAgent(ctx, name)
+		if _, ofEntry := errors.AsType[*entryError](err); ofEntry {
+			return nil, err // it names the transport's entry, which is at fault
+		}
 		if err != nil {
 			return nil, fmt.Errorf("agent %q: %w", name, err)
 		}

@@ -230,7 +230,20 @@ func (p *program) watch(stop func(), ended <-chan struct{}) {
 	}
 }
 
+// fail prints an error: problems as they are, since each says where it is.
 func (p *program) fail(code int, err error) int {
+	if problems, ok := errors.AsType[config.Problems](err); ok {
+		noun := "problems"
+		if len(problems) == 1 {
+			noun = "problem"
+		}
+		fmt.Fprintf(p.err, "%v\n%d %s\n", problems, len(problems), noun)
+		return code
+	}
+	if _, ok := errors.AsType[*entryError](err); ok {
+		fmt.Fprintln(p.err, err)
+		return code
+	}
 	fmt.Fprintf(p.err, "error: %v\n", err)
 	return code
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,6 +113,20 @@ func TestMainCommands(t *testing.T) {
 				t.Errorf("errors %q, want %q", got, test.err)
 			}
 		})
+	}
+}
+
+func TestMainPrintsProblemsBareAndCountsThem(t *testing.T) {
+	t.Parallel()
+	bad := file(t, pingpong+"  ghost: { consumes: x, order: sideways }\n")
+	for _, args := range [][]string{{"validate", "-c", bad}, {"graph", "-c", bad}, {"-c", bad}} {
+		i := newInvocation()
+		if code := i.run(args...); code != exitUsage {
+			t.Errorf("exit code %d", code)
+		}
+		if got := i.err.String(); !strings.HasPrefix(got, bad+":5:") || !regexp.MustCompile(`\n\d problems?\n$`).MatchString(got) {
+			t.Errorf("%v prints %q", args, got)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/anywire/anywire/router"
 	"github.com/anywire/anywire/transport"
+	"github.com/anywire/anywire/transport/driver"
 )
 
 // run is one call of Run.
@@ -16,7 +17,7 @@ type run struct {
 	stop   context.CancelFunc // begins the drain
 	router *router.Router
 	done   chan struct{} // closed when everything has ended
-	forced bool          // set before done is closed
+	err    error         // what Run returns; set before done is closed
 
 	mu       sync.Mutex
 	draining bool
@@ -30,8 +31,13 @@ type run struct {
 //
 // It also drains when a function beside returns, with that one's error, and when
 // an agent cannot go on. Validation's error is a [config.Problems]; one that is
-// [transport.ErrForced] says that handlers had to be cancelled. An app runs once.
+// [transport.ErrForced] says that handlers had to be cancelled. An app runs once,
+// and not after Close: that is [driver.ErrClosed]. With neither agents nor
+// functions beside them Run warns, and blocks until ctx ends all the same.
 func (a *App) Run(ctx context.Context) error {
+	if a.current() == nil && a.links.isClosed() {
+		return fmt.Errorf("run: the app is closed: %w", driver.ErrClosed)
+	}
 	if err := a.Validate(); err != nil {
 		return err
 	}
@@ -70,6 +76,9 @@ func (r *run) work(ctx context.Context) error {
 		return err
 	}
 	r.warnOfCycles()
+	if len(o.Agents) == 0 && len(r.app.beside) == 0 {
+		r.app.options.Logger.Warn("nothing runs here: the configuration names no agent, and no function runs beside")
+	}
 	r.mu.Lock()
 	r.router = router.New(o)
 	r.mu.Unlock()
@@ -107,7 +116,7 @@ func (r *run) drains() {
 }
 
 func (r *run) end(err error) {
-	r.forced = errors.Is(err, transport.ErrForced)
+	r.err = err
 	close(r.done)
 }
 
@@ -136,7 +145,7 @@ func (a *App) Shutdown(ctx context.Context) error {
 		<-r.done
 		return fmt.Errorf("shutdown: %w: %w", transport.ErrForced, context.Cause(ctx))
 	}
-	if r.forced {
+	if errors.Is(r.err, transport.ErrForced) {
 		return fmt.Errorf("shutdown: %w", transport.ErrForced)
 	}
 	return nil

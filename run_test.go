@@ -347,6 +347,36 @@ func TestForcedShutdown(t *testing.T) {
 	})
 }
 
+func TestRunOnAClosedApp(t *testing.T) {
+	t.Parallel()
+	app := newsroom(&anywire.Options{Config: newsroomConfig()})
+	if err := app.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Run(t.Context()); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+func TestRunWithNothingToRunWarns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		app := anywire.New(&anywire.Options{Logger: log.logger()})
+		r := start(t, app)
+		time.Sleep(time.Second)
+		if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "nothing runs here") {
+			t.Errorf("log %q", got)
+		}
+		if err := r.stop(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if h := app.Health(); h.Ready || !h.Live || h.Reason != "stopped" {
+			t.Errorf("health %+v", h)
+		}
+	})
+}
+
 func TestRunsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package anywire
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/anywire/anywire/config"
+	"github.com/anywire/anywire/config/value"
+	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -26,6 +29,7 @@ func (a *App) Validate() error {
 	v.selection()
 	for _, name := range slices.Sorted(maps.Keys(a.config.Transports)) {
 		v.transport(name)
+		v.size(name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.config.Agents)) {
 		if a.selected(name) {
@@ -115,6 +119,29 @@ func (v *validation) transport(name string) {
 	if _, err := kind.Capabilities(options); err != nil {
 		v.add(path, err)
 	}
+}
+
+// size checks that what the limits allow fits into a message of a transport.
+func (v *validation) size(name string) {
+	caps := v.capabilities(name)
+	if caps == nil || caps.MaxBody <= 0 {
+		return
+	}
+	body := cmp.Or(v.config.Limits.Body, envelope.DefaultBodyLimit)
+	attributes := cmp.Or(v.config.Limits.AttributeBytes, envelope.DefaultAttributeBytesLimit)
+	most := value.Size(caps.MaxBody)
+	if body+attributes <= most {
+		return
+	}
+	path, hint := "limits.body", fmt.Sprintf("raise max_body of transports.%s to %v or more", name, body+attributes)
+	if v.config.Limits.Body == 0 && v.config.Limits.AttributeBytes == 0 {
+		path = "transports." + name
+	}
+	if most > attributes {
+		hint += fmt.Sprintf(", or lower limits.body to %v or less", most-attributes)
+	}
+	v.fault(path, fmt.Sprintf("limits.body of %v and limits.attribute_bytes of %v are more than the %v that transport %q takes",
+		body, attributes, most, name), hint)
 }
 
 // add adds the problems of an error, or a problem that says it.
