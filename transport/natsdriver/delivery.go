@@ -22,6 +22,7 @@ type delivery struct {
 	deadline  time.Time // by our clock, and never later than the server's
 	queued    bool      // Receive has not returned it yet
 	returning bool      // Settle is giving it back
+	recalled  bool      // it came again since recall asked
 }
 
 // newDelivery reads what the reply subject says: $JS.ACK.[domain.account.]

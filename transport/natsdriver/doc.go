@@ -42,6 +42,11 @@
 // and is neither acknowledged nor given back. Acknowledgements of one call are
 // confirmed by the server together.
 //
+// A server writes down what consumers were given and what they acknowledged ten
+// times a second. One that is killed therefore delivers again what was acknowledged
+// in its last tenth of a second, and forgets deliveries: the driver pulls those at
+// once and recognises what is still held, so that it is not handled twice.
+//
 // In an ordered subscription one connection is pinned to the shard's consumer, so
 // that an older one gets nothing more. Whoever takes a shard over gives back
 // everything that is delivered and not settled, and dispatches nothing before it

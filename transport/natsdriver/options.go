@@ -19,7 +19,7 @@ import (
 // Options are the keys of a transport entry of kind nats. The zero value, and
 // nil, are the defaults. What concerns the connection (url, credentials, tls,
 // name, connect_timeout) is used by [Open] only.
-type Options struct {
+type Options struct { //nolint:recvcheck // SetLogger changes them, all else reads a copy
 	URL      string       `yaml:"url" doc:"server to connect to, or several with commas between" default:"nats://localhost:4222" example:"nats://a:4222,nats://b:4222"`
 	Name     string       `yaml:"name" doc:"name of the connection in the server's monitoring" default:"anywire" example:"researcher-1"`
 	User     string       `yaml:"user" doc:"user name" example:"agents"`

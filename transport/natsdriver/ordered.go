@@ -172,7 +172,7 @@ func (s *source) notePin(m *nats.Msg) {
 	if pin != "" {
 		s.pin = pin
 	}
-	s.pinLoss, s.hidden = s.losses, false
+	s.pinLoss, s.hidden = s.in.losses, false
 }
 
 // askPin finds out the pin that a message did not tell.
@@ -181,7 +181,7 @@ func (s *source) askPin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.pin, s.pinLoss, s.hidden = pinOf(info), s.losses, false
+	s.pin, s.pinLoss, s.hidden = pinOf(info), s.in.losses, false
 	return nil
 }
 

@@ -24,6 +24,7 @@ type inbox struct {
 	subject string
 	asked   int // messages that pulls are open for
 	heard   time.Time
+	losses  uint64 // of the connection, before it was opened
 }
 
 // silent reports that pulls are open and the server keeps quiet about them.
@@ -118,12 +119,12 @@ func (s *source) openInbox() error {
 	}
 	now := time.Now()
 	ch := make(chan *nats.Msg, 2*max(s.sub.Window, 32)+64)
-	subject := s.d.nc.NewInbox()
+	losses, subject := s.d.link.losses.Load(), s.d.nc.NewInbox()
 	sub, err := s.d.nc.ChanSubscribe(subject, ch)
 	if err != nil {
 		return wrap(err)
 	}
-	s.in = inbox{ch: ch, sub: sub, subject: subject, heard: now}
+	s.in = inbox{ch: ch, sub: sub, subject: subject, heard: now, losses: losses}
 	s.seen, s.empty = now, now
 	return nil
 }

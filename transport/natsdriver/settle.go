@@ -26,6 +26,9 @@ type action struct {
 // last, and handles them in their order. What it did not answer is told once
 // more, one by one.
 func (s *source) Settle(ctx context.Context, list []driver.Settlement) error {
+	if err := s.recall(ctx); err != nil {
+		return err
+	}
 	actions, failed := s.settlements(list)
 	if len(actions) == 0 {
 		return failed.Err()

@@ -36,7 +36,8 @@ type source struct {
 	tick     time.Duration
 	done     chan struct{} // closed by Close
 	closing  sync.Once
-	disorder atomic.Bool // something of an ordered shard was given back
+	disorder atomic.Bool   // something of an ordered shard was given back
+	checked  atomic.Uint64 // losses of the connection for which recall is done
 
 	recv    sync.Mutex
 	in      inbox
@@ -132,23 +133,8 @@ func (s *source) check(ctx context.Context) error {
 
 // next returns what is there, or waits a little for more.
 func (s *source) next(ctx context.Context, limit int) ([]*driver.Message, error) {
-	if losses := s.d.link.losses.Load(); losses != s.losses {
-		s.losses, s.upset = losses, true
-	}
-	if s.upset || s.gone {
-		s.renew(ctx)
-	}
-	if s.gone {
-		s.gone = false
-		return nil, s.interrupted(s.recreate(ctx))
-	}
-	if s.shard >= 0 && (!s.taken || s.disorder.Load()) {
-		if err := s.take(ctx); err != nil {
-			return nil, s.interrupted(err)
-		}
-		if !s.taken {
-			return nil, nil
-		}
+	if ok, err := s.prepare(ctx); !ok || err != nil {
+		return nil, s.interrupted(err)
 	}
 	if msgs := s.collect(limit); len(msgs) > 0 {
 		return msgs, nil
@@ -161,6 +147,26 @@ func (s *source) next(ctx context.Context, limit int) ([]*driver.Message, error)
 	}
 	s.wait(ctx)
 	return nil, nil
+}
+
+// prepare deals with what happened; it is false while there is more to do before
+// anything is handed out.
+func (s *source) prepare(ctx context.Context) (bool, error) {
+	if losses := s.d.link.losses.Load(); losses != s.losses {
+		s.losses, s.upset = losses, true
+	}
+	if s.upset || s.gone {
+		s.renew(ctx)
+	}
+	if s.gone {
+		s.gone = false
+		return false, s.recreate(ctx)
+	}
+	if s.shard < 0 || s.taken && !s.disorder.Load() {
+		return true, nil
+	}
+	err := s.take(ctx)
+	return s.taken, err
 }
 
 // interesting reports that something happened which the next round deals with.
@@ -312,6 +318,6 @@ func (s *source) known(d *delivery) bool {
 	if old == nil || !time.Now().Before(old.deadline) {
 		return false // an old token is stale from now on
 	}
-	old.reply, old.deadline = d.reply, d.deadline
+	old.reply, old.deadline, old.recalled = d.reply, d.deadline, true
 	return true
 }

@@ -15,7 +15,7 @@ import (
 
 // Options are the keys of a transport entry of kind embedded. The zero value is
 // the default.
-type Options struct {
+type Options struct { //nolint:recvcheck // SetLogger changes them, all else reads a copy
 	Dir            string         `yaml:"dir" doc:"folder of the messages; it is made if it is missing, and has one owner at a time" default:"./data" example:"/var/lib/newsroom"`
 	Sync           string         `yaml:"sync" doc:"when confirmed messages are on the disk: always, before they are confirmed; or an interval such as 1s, some 15 times faster, whose last messages a loss of power takes (the death of the process takes none)" default:"always" example:"1s"`
 	Listen         string         `yaml:"listen" doc:"address at which other processes attach with kind nats; none: no port is opened; there is no authentication" example:"127.0.0.1:4222"`
