@@ -23,6 +23,7 @@ type attempt struct {
 	began    time.Time
 	deadline time.Time // zero: none
 	stack    string    // fingerprint of a panic
+	told     bool      // that it was given up; of the router's watch alone
 
 	mu      sync.Mutex
 	outputs []*envelope.Envelope // emitted so far
@@ -154,21 +155,16 @@ func (r *recovered) Unwrap() error {
 	return err
 }
 
-// loggedError is an error in a log: its text, and the stack of a panic.
+// loggedError is an error in a log: always its text, whatever it is besides.
 type loggedError struct{ error }
 
-func (e loggedError) LogValue() slog.Value {
-	text := slog.StringValue(e.Error())
-	if stack := stackIn(e.error); stack != "" {
-		return slog.GroupValue(slog.Attr{Key: "text", Value: text}, slog.String("stack", stack))
-	}
-	return text
-}
+func (e loggedError) LogValue() slog.Value { return slog.StringValue(e.Error()) }
 
-// stackIn is the stack of the panic in err's chain; empty: there is none.
-func stackIn(err error) string {
+// withStack adds the stack of the panic in err's chain, where there is one, to
+// what is logged.
+func withStack(err error, attrs ...any) []any {
 	if r, ok := errors.AsType[*recovered](err); ok {
-		return r.stack
+		return append(attrs, "stack", r.stack)
 	}
-	return ""
+	return attrs
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"runtime"
 	"strconv"
 	"strings"
@@ -78,8 +79,8 @@ func lighten(e *envelope.Envelope) {
 func (a *agent) buried(ctx context.Context, d *transport.Delivery, p *progress) {
 	a.counts.deadLettered.Add(1)
 	reason := envelope.Code(p.letter.Reserved(envelope.AttrDeadLetterReason))
-	a.router.log.ErrorContext(ctx, "message is a dead letter", "agent", a.Name, "message", logged(d),
-		"reason", string(reason), "attempts", p.attempt, "dead_letter", a.DeadLetter, "error", loggedError{p.err})
+	a.router.log.ErrorContext(ctx, "message is a dead letter", withStack(p.err, "agent", a.Name, "message", logged(d),
+		"reason", string(reason), "attempts", p.attempt, "dead_letter", a.DeadLetter, "error", loggedError{p.err})...)
 	if a.router.options.Observe != nil {
 		id, typ := identified(d)
 		a.router.observe(DeadLettered{
@@ -240,10 +241,10 @@ func identified(d *transport.Delivery) (id, typ string) {
 	return d.Envelope.ID, d.Envelope.Type
 }
 
-// logged is what log lines name a delivery by; never a payload.
+// logged is what log lines name a delivery by, always a group; never a payload.
 func logged(d *transport.Delivery) any {
 	if d.Envelope == nil {
-		return position(d.Raw)
+		return slog.GroupValue(slog.String("topic", d.Topic), slog.String("position", position(d.Raw)))
 	}
 	return d.Envelope
 }

@@ -32,5 +32,5 @@
 //
 // No goroutine and no timer is made per message. A handler that ignores the end
 // of its context keeps its slot; after [Grace] it counts as abandoned, which
-// [Router.Health] shows.
+// is logged once and [Router.Health] shows.
 package router

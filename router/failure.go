@@ -38,8 +38,8 @@ func (a *agent) retryLater(ctx context.Context, d *transport.Delivery, p *progre
 	}
 	a.counts.retried.Add(1)
 	if nth == 0 {
-		a.router.log.WarnContext(ctx, "message failed, it is tried again later",
-			"agent", a.Name, "message", d.Envelope, "wait", wait, "error", loggedError{p.err})
+		a.router.log.WarnContext(ctx, "message failed, it is tried again later", withStack(p.err,
+			"agent", a.Name, "message", d.Envelope, "wait", wait, "error", loggedError{p.err})...)
 	}
 	if a.router.options.Observe != nil {
 		a.router.observe(Retried{

@@ -136,7 +136,7 @@ func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress,
 	a.stall.Store(&stall{what + " cannot be published: " + p.err.Error(), time.Now().Add(2 * stallBackoff.max)})
 	if p.tries == 1 {
 		a.router.log.WarnContext(ctx, "message is kept until this can be published",
-			"what", what, "agent", a.Name, "message", logged(d), "error", p.err)
+			"what", what, "agent", a.Name, "message", logged(d), "error", loggedError{p.err})
 	}
 	if a.router.options.Observe != nil {
 		id, typ := identified(d)

@@ -88,10 +88,15 @@ func (r *Router) Run(ctx context.Context) error {
 			}
 		})
 	}
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { r.watch(ended) })
 	if len(r.agents) == 0 {
 		<-ctx.Done()
 	}
 	group.Wait()
+	close(ended)
+	watching.Wait()
 	return errors.Join(errs...)
 }
 

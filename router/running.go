@@ -2,6 +2,7 @@ package router
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -34,6 +35,42 @@ func (s slots) add(t *attempt) int {
 func (s slots) remove(place int) {
 	if place >= 0 {
 		s[place].Store(nil)
+	}
+}
+
+// watchEvery is how often running attempts are looked at.
+const watchEvery = Grace / 3
+
+// watch tells of attempts that were given up, until ended is closed.
+func (r *Router) watch(ended <-chan struct{}) {
+	if !slices.ContainsFunc(r.agents, func(a *agent) bool { return a.Policy.Timeout > 0 }) {
+		return
+	}
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case now := <-ticker.C:
+			for _, a := range r.agents {
+				a.tellAbandoned(now)
+			}
+		}
+	}
+}
+
+// tellAbandoned logs each attempt that was given up, once.
+func (a *agent) tellAbandoned(now time.Time) {
+	for i := range a.running {
+		t := a.running[i].Load()
+		if t == nil || t.told || !t.givenUp(now) {
+			continue
+		}
+		t.told = true
+		a.router.log.Error("handler ignores the end of its context: it is abandoned, and holds its slot until it returns",
+			"agent", a.Name, "id", t.in.ID, "type", t.in.WireType(), "age", now.Sub(t.began).Round(time.Millisecond),
+			"timeout", a.Policy.Timeout, "abandoned", a.running.abandoned(now), "slots", a.concurrency())
 	}
 }
 
