@@ -68,10 +68,8 @@ func tooLarge(format string, e *Envelope, actual, limit int) error {
 func (e *Envelope) roughSize() int {
 	const namesTimesAndNumbers = 320
 	size := namesTimesAndNumbers
-	for a := range attributes {
-		if text := e.text(a); text != nil {
-			size += len(*text)
-		}
+	for _, text := range e.texts() {
+		size += len(text)
 	}
 	return size
 }

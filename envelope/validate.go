@@ -17,14 +17,8 @@ const maxExtensionName = 20
 // invalid UTF-8; an extension whose name is not a-z and 0-9 or belongs to another
 // attribute. Data is not looked at.
 func (e *Envelope) Validate() error {
-	for a := range attributes {
-		text := e.text(a)
-		if text == nil {
-			continue
-		}
-		if reason := checkText(*text); reason != "" {
-			return invalid("%s %s %s", a, quote(*text), reason)
-		}
+	if err := e.checkTexts(); err != nil {
+		return err
 	}
 	switch {
 	case e.ID == "":
@@ -45,6 +39,36 @@ func (e *Envelope) Validate() error {
 		return invalid("datacontenttype %s %s", quote(e.ContentType), reason)
 	}
 	return checkExtensions(e.Extensions)
+}
+
+// checkTexts looks at all texts, and only where one is not plain, which it is.
+func (e *Envelope) checkTexts() error {
+	plain := true
+	for _, text := range e.texts() {
+		plain = plain && isPrintable(text)
+	}
+	if plain {
+		return nil
+	}
+	for a := range attributes {
+		text := e.text(a)
+		if text == nil {
+			continue
+		}
+		if reason := checkText(*text); reason != "" {
+			return invalid("%s %s %s", a, quote(*text), reason)
+		}
+	}
+	return nil
+}
+
+// texts are the attributes that are texts, in one piece: walking them by name
+// costs more than looking at them.
+func (e *Envelope) texts() [13]string {
+	return [...]string{
+		e.ID, e.Source, e.Type, e.Subject, e.Key, e.ContentType, e.DataSchema,
+		e.CorrelationID, e.CausationID, e.IdempotencyKey, e.ReplyTo, e.TraceParent, e.TraceState,
+	}
 }
 
 func checkTimes(e *Envelope) error {

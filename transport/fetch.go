@@ -322,7 +322,7 @@ func (s *subscription) handBackQueued(src *source, which func(*task) bool) {
 		}
 		switch t.state {
 		case waiting:
-			s.t.waits.stop(&t.wait)
+			s.t.waits.stop(t.wait)
 			s.end(t, HandBack())
 		case queued:
 			s.end(t, HandBack())

@@ -14,7 +14,7 @@ type scheduler struct {
 	timer *time.Timer
 }
 
-// wait is one entry; it is embedded in what waits.
+// wait is one entry.
 type wait struct {
 	at    time.Time
 	index int // in the heap, plus 1; 0: not waiting

@@ -168,7 +168,7 @@ func (s *subscription) lose(t *task, reason error) {
 	t.Cancel(envelope.LeaseLost)
 	switch t.state {
 	case waiting:
-		s.t.waits.stop(&t.wait)
+		s.t.waits.stop(t.wait)
 		s.drop(t)
 	case queued:
 		s.drop(t)

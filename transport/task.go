@@ -23,7 +23,7 @@ type task struct {
 	next     *task // in the ready queue or in a lane
 	older    *task // in the source's list
 	newer    *task
-	wait     wait
+	wait     *wait // in the scheduler
 	state    taskState
 	lost     error     // why nothing of it may be settled any more
 	leased   time.Time // the last time its lease was known to begin

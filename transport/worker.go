@@ -151,7 +151,8 @@ func (s *subscription) pause(t *task, d time.Duration) {
 	}
 	t.state = waiting
 	s.tellBlocked(t.lane)
-	s.t.waits.add(&t.wait, time.Now().Add(d), func() { s.resume(t) })
+	t.wait = new(wait)
+	s.t.waits.add(t.wait, time.Now().Add(d), func() { s.resume(t) })
 }
 
 // resume runs when a wait is over.
