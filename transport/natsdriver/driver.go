@@ -31,6 +31,7 @@ type Driver struct {
 
 	topics topicCache
 	leases leaseStore
+	gave   atomic.Bool // back what is to come again at once
 
 	mu     sync.Mutex
 	closed bool

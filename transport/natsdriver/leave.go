@@ -24,6 +24,7 @@ func (s *source) giveBack(ctx context.Context, list []*delivery) error {
 	if len(actions) == 0 {
 		return nil
 	}
+	s.d.gave.Store(true)
 	return s.tellTogether(ctx, actions)
 }
 

@@ -30,7 +30,7 @@ type Options struct { //nolint:recvcheck // SetLogger changes them, all else rea
 	TLS      TLS          `yaml:"tls" doc:"certificates; a URL that begins with tls:// needs none of it where the system trusts the server" example:"{ ca: ca.pem }"`
 
 	Domain   string `yaml:"domain" doc:"JetStream domain" example:"hub"`
-	Storage  string `yaml:"storage" doc:"where streams that we create keep messages: file or memory; memory does not survive the server" default:"file" example:"memory"`
+	Storage  string `yaml:"storage" doc:"where streams that we create keep messages: file or memory; memory does not survive the server" default:"file" enum:"file|memory" example:"memory"`
 	Replicas int    `yaml:"replicas" doc:"copies of each stream that we create, 1 to 5; more than 1 needs a cluster" default:"1" example:"3"`
 	Require  bool   `yaml:"require" doc:"never create streams: a topic that is missing is an error" default:"false" example:"true"`
 
@@ -86,6 +86,9 @@ func def[T comparable](v *T, value T) {
 		*v = value
 	}
 }
+
+// Validate reports every value that cannot be, without connecting.
+func (o Options) Validate() error { return o.withDefaults().validate() }
 
 // validate checks values after defaults.
 func (o Options) validate() error {

@@ -133,3 +133,13 @@ func TestKind(t *testing.T) {
 		t.Errorf("the open driver has %+v, its kind declared %+v", got, caps)
 	}
 }
+
+func TestTheKindChecksOptionsWithoutConnecting(t *testing.T) {
+	t.Parallel()
+	if _, err := Kind().Capabilities(Options{}); err != nil {
+		t.Errorf("defaults: %v", err)
+	}
+	if _, err := Kind().Capabilities(Options{Storage: "tape"}); err == nil || !strings.Contains(err.Error(), "tape") {
+		t.Errorf("storage: %v", err)
+	}
+}

@@ -7,6 +7,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// GaveBack reports whether the driver ever gave back a delivery to come again at
+// once. The server keeps that in memory only: one that ends forgets it, and the
+// delivery waits for the end of its lease, unless somebody calls Reclaim.
+func (d *Driver) GaveBack() bool { return d.gave.Load() }
+
 // Reclaim gives back every delivery that is not settled, of all groups, and ends
 // all leases, so that what a dead process held comes at once. It is for a server
 // that nobody else uses at that moment, such as an embedded one at its start:

@@ -100,6 +100,9 @@ func word(o *driver.Settlement) []byte {
 func (s *source) returning(d *delivery, o *driver.Settlement) {
 	delete(s.out, d.seq)
 	d.returning = true
+	if o.Delay == 0 {
+		s.d.gave.Store(true)
+	}
 	if s.shard < 0 {
 		return
 	}

@@ -106,5 +106,5 @@ func (d *Driver) because(err error) error {
 func (d *Driver) Close(ctx context.Context) error {
 	err := d.Driver.Close(ctx)
 	d.host.close()
-	return errors.Join(err, d.host.lock.release(false))
+	return errors.Join(err, d.host.lock.release(d.GaveBack()))
 }

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/anywire/anywire/transport/driver"
 	"github.com/anywire/anywire/transport/natsdriver"
 )
 
@@ -111,5 +113,39 @@ func TestCloseWithoutClosingSources(t *testing.T) {
 	}
 	if _, native := d.Native().(*nats.Conn); !native {
 		t.Errorf("Native is a %T", d.Native())
+	}
+}
+
+// The server forgets what was handed back when it ends: the next owner must not
+// wait for the leases.
+func TestWhatACleanEndHandedBackComesAtOnce(t *testing.T) {
+	t.Parallel()
+	o := Options{Dir: t.TempDir()}
+	for round := range 2 {
+		d, err := Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			if err := d.Publish(t.Context(), topic, texts(1, 3)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		src, err := d.Subscribe(t.Context(), subscription(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		held, err := take(ctx, src, 3)
+		cancel()
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if err := src.Settle(t.Context(), []driver.Settlement{{Token: held[0].Token, Outcome: driver.HandBack}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(src.Close(t.Context()), d.Close(t.Context())); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

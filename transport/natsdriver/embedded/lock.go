@@ -11,7 +11,7 @@ import (
 )
 
 // lockName is the file that the owner of a folder holds a lock on. It says who
-// that is, and is empty after a clean end.
+// that is, and is empty after an end that leaves nothing to reclaim.
 const lockName = "anywire.lock"
 
 // errLocked is what lockFile says of a file that somebody else holds.
@@ -19,7 +19,7 @@ var errLocked = errors.New("locked")
 
 type folderLock struct {
 	file    *os.File
-	crashed bool // the last owner did not end cleanly
+	crashed bool // the last owner did not end cleanly, or gave back what the server forgot
 	shared  bool // it listened, so that others may hold deliveries
 }
 

@@ -52,6 +52,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Validate reports every value that cannot be, without opening anything.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	_, err := o.plan()
+	return errors.Join(err, o.client().Validate())
+}
+
 // plan is what the options mean.
 type plan struct {
 	interval time.Duration // of syncing; 0: always
