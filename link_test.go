@@ -140,7 +140,8 @@ func TestLimitsAboveWhatTheTransportTakes(t *testing.T) {
 		"unknown":         {config.Limits{Body: 64 * value.MiB}, 0, ""},
 		"just fits":       {config.Limits{Body: 1008 * value.KiB}, value.MiB, ""},
 		"headers count": {
-			config.Limits{Body: value.MiB}, value.MiB,
+			config.Limits{Body: value.MiB},
+			value.MiB,
 			`limits.body: limits.body of 1MiB and limits.attribute_bytes of 16KiB are more than the 1MiB that transport "post" takes` +
 				"\n    raise max_body of transports.post to 1040KiB or more, or lower limits.body to 1008KiB or less",
 		},

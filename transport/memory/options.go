@@ -19,7 +19,7 @@ const (
 
 // Options are the keys of a transport entry of kind memory. The zero value, and
 // nil, are the defaults.
-type Options struct {
+type Options struct { //nolint:recvcheck // SetLogger changes them, all else reads a copy
 	// Capacity bounds each topic.
 	Capacity int `yaml:"capacity" doc:"Messages that a topic's slowest group may leave unsettled." default:"65536" example:"1000000"`
 	// Paranoid switches the paranoid mode on. Nil: off.
