@@ -175,7 +175,21 @@ func (r *round) publish(ctx context.Context) error {
 	}
 	close(ids)
 	all.Wait()
-	return errors.Join(errs...)
+	return firstOf(errs)
+}
+
+// firstOf is the first error and how many more there are: what stops one
+// publisher mostly stops all.
+func firstOf(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	default:
+		return fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
+	}
 }
 
 func (r *round) send(ctx context.Context, documents *os.Root, id string) error {

@@ -154,3 +154,14 @@ func TestReport(t *testing.T) {
 		t.Errorf("%d lines, want %d", len(lines), maxReported+3)
 	}
 }
+
+func TestManyFailuresAreToldAsOne(t *testing.T) {
+	t.Parallel()
+	full := errors.New("no room")
+	if err := firstOf([]error{nil, nil}); err != nil {
+		t.Errorf("no failure: %v", err)
+	}
+	if err := firstOf([]error{nil, full, full, full}); !errors.Is(err, full) || err.Error() != "no room (and 2 more)" {
+		t.Errorf("three failures: %v", err)
+	}
+}
