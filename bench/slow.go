@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -54,13 +55,22 @@ func slow(ctx context.Context) (rate, resident float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	// Handlers end in waves: whole waves are timed, from the end of the second to
-	// the end of the seventh.
+	// Handlers begin spread over a second, as in a program that has run for a while.
+	// What is timed is whole rounds of all of them, from the end of the second to the
+	// end of the seventh.
 	const first, last = 2 * slowHandlers, 7 * slowHandlers
 	publishing, stop := context.WithCancel(ctx)
 	defer stop()
 	published := make(chan error, 1)
-	go func() { published <- publishAll(publishing, t, "bench", last+2*slowHandlers, 64, noKey) }()
+	go func() {
+		for range 100 {
+			if err := errors.Join(publishAll(publishing, t, "bench", slowHandlers/100, 64, noKey), sleep(publishing, 10*time.Millisecond)); err != nil {
+				published <- err
+				return
+			}
+		}
+		published <- publishAll(publishing, t, "bench", last+slowHandlers, 64, noKey)
+	}()
 	began, err := reached(ctx, &finished, first)
 	if err != nil {
 		return 0, 0, err
