@@ -105,15 +105,16 @@ func raw(key string) *envelope.Envelope {
 
 var body = bytes.Repeat([]byte("x"), bodySize) //nolint:gochecknoglobals // read-only
 
-// publishAll sends n envelopes in calls of batch from one goroutine.
-func publishAll(ctx context.Context, t *transport.Transport, topic string, n, batch int, key func(int) string) error {
+// publishAll sends n envelopes to the topic of the measurement, in calls of batch
+// from one goroutine.
+func publishAll(ctx context.Context, t *transport.Transport, n, batch int, key func(int) string) error {
 	es := make([]*envelope.Envelope, 0, batch)
 	for i := range n {
 		es = append(es, raw(key(i)))
 		if len(es) < batch && i < n-1 {
 			continue
 		}
-		if err := t.Publish(ctx, topic, es...); err != nil {
+		if err := t.Publish(ctx, "bench", es...); err != nil {
 			return err
 		}
 		es = es[:0]
@@ -150,7 +151,7 @@ func oursMemory(publishers, batch int, key func(int) string, agent config.Agent)
 		began := time.Now()
 		var group sync.WaitGroup
 		for range publishers {
-			group.Go(func() { err = publishAll(ctx, t, "bench", messages/publishers, batch, key) })
+			group.Go(func() { err = publishAll(ctx, t, messages/publishers, batch, key) })
 		}
 		group.Wait()
 		if err != nil {

@@ -80,7 +80,7 @@ func oursNats(publishers, batch int) func(context.Context, *nats.Conn) (float64,
 		}()
 		began := time.Now()
 		err := inParallel(publishers, func() error {
-			return publishAll(ctx, t, "bench", natsMessages/publishers, batch, noKey)
+			return publishAll(ctx, t, natsMessages/publishers, batch, noKey)
 		})
 		if err == nil {
 			err = handled.wait(ctx)

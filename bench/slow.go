@@ -64,12 +64,13 @@ func slow(ctx context.Context) (rate, resident float64, err error) {
 	published := make(chan error, 1)
 	go func() {
 		for range 100 {
-			if err := errors.Join(publishAll(publishing, t, "bench", slowHandlers/100, 64, noKey), sleep(publishing, 10*time.Millisecond)); err != nil {
+			err := publishAll(publishing, t, slowHandlers/100, 64, noKey)
+			if err = errors.Join(err, sleep(publishing, 10*time.Millisecond)); err != nil {
 				published <- err
 				return
 			}
 		}
-		published <- publishAll(publishing, t, "bench", last+slowHandlers, 64, noKey)
+		published <- publishAll(publishing, t, last+slowHandlers, 64, noKey)
 	}()
 	began, err := reached(ctx, &finished, first)
 	if err != nil {
