@@ -15,6 +15,8 @@ TIMEOUT   ?= 8m
 PKG       ?= ./...
 UPDATE    ?=
 BENCHARGS ?=
+# What counts allocations cannot do so under the race detector.
+ALLOCATIONS := . ./envelope ./transport/memory
 # Packages tested at a time; more only helps where there are more cores.
 JOBS      ?= 2
 
@@ -31,6 +33,7 @@ test: ccompiler ## lint, deps, and every package's tests under the race detector
 	@start=$$SECONDS; \
 	$(MAKE) --no-print-directory lint; \
 	$(MAKE) --no-print-directory deps; \
+	$(GO) test -run Allocations $(ALLOCATIONS); \
 	$(GO) run ./internal/testsum -- $(GO) test -json -race -p $(JOBS) -timeout $(TIMEOUT) $(PKG); \
 	echo "make test: lint, deps and tests are fine, $$((SECONDS - start)) s"
 
