@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/anywire/anywire/config/value"
+	"github.com/anywire/anywire/internal/backoff"
 )
 
 // Jitter is the largest part of a wait that is added to it at random, so that
 // messages that failed together do not come back together.
-const Jitter = 0.2
+const Jitter = backoff.Jitter
 
 // Policy says how an agent's messages are handled. A zero field is not given:
 // [Config.Policy] takes it from the defaults.
@@ -72,14 +73,8 @@ func (p Policy) Waits() []time.Duration {
 	p = p.filled()
 	immediate, delayed := p.Retry.counts()
 	waits := make([]time.Duration, immediate, immediate+delayed)
-	wait, longest := p.Retry.Backoff.Min.Std(), p.Retry.Backoff.Max.Std()
-	for range delayed {
-		waits = append(waits, min(wait, longest))
-		if wait > longest/2 {
-			wait = longest
-		} else {
-			wait *= 2
-		}
+	for n := range delayed {
+		waits = append(waits, backoff.Delay(p.Retry.Backoff.Min.Std(), p.Retry.Backoff.Max.Std(), n))
 	}
 	return waits
 }

@@ -3,10 +3,11 @@ package router
 import (
 	"math/rand/v2"
 	"time"
+
+	formula "github.com/anywire/anywire/internal/backoff"
 )
 
-// backoff is an exponential wait between bounds. Jitter adds up to a fifth, so
-// that what failed together is not repeated together.
+// backoff is an exponential wait between bounds, with jitter.
 type backoff struct{ min, max time.Duration }
 
 // stallBackoff is the wait between tries to publish what must not be lost.
@@ -14,13 +15,6 @@ var stallBackoff = backoff{100 * time.Millisecond, 30 * time.Second} //nolint:go
 
 // delay is the wait before retry n, from 0.
 func (b backoff) delay(n int) time.Duration {
-	d := b.min
-	for range n {
-		if d >= b.max/2 {
-			d = b.max
-			break
-		}
-		d *= 2
-	}
-	return d + rand.N(d/5+1)
+	d := formula.Delay(b.min, b.max, n)
+	return d + rand.N(time.Duration(float64(d)*formula.Jitter)+1)
 }
