@@ -176,9 +176,14 @@ func (t *Transport) sendInOrder(
 	ctx context.Context, topic string, es []*envelope.Envelope, msgs []*driver.Message, indexes []int,
 	failed *failures,
 ) {
-	broken := map[string]bool{}
-	for i := range failed.byIndex {
-		broken[es[i].Key] = true
+	broken := map[string]int{} // the first envelope of the key that failed
+	note := func(at int) {
+		if first, known := broken[es[at].Key]; !known || at < first {
+			broken[es[at].Key] = at
+		}
+	}
+	for at := range failed.byIndex {
+		note(at)
 	}
 	if indexes == nil {
 		indexes = allBefore(len(es))
@@ -188,8 +193,10 @@ func (t *Transport) sendInOrder(
 		var waveAt, restAt []int
 		taken := map[string]bool{}
 		for i, m := range msgs {
-			switch at := indexes[i]; {
-			case m.Key != "" && broken[m.Key] && failedBefore(failed.byIndex, es, at):
+			at := indexes[i]
+			first, isBroken := broken[m.Key]
+			switch {
+			case m.Key != "" && isBroken && first < at:
 				failed.add(at, notAttempted(m.Key))
 			case m.Key != "" && taken[m.Key]:
 				rest, restAt = append(rest, m), append(restAt, at)
@@ -201,21 +208,11 @@ func (t *Transport) sendInOrder(
 		t.send(ctx, topic, wave, waveAt, failed)
 		for _, at := range waveAt {
 			if failed.byIndex[at] != nil {
-				broken[es[at].Key] = true
+				note(at)
 			}
 		}
 		msgs, indexes = rest, restAt
 	}
-}
-
-// failedBefore reports whether an earlier envelope of the key of es[at] failed.
-func failedBefore(failed driver.BatchError, es []*envelope.Envelope, at int) bool {
-	for i := range at {
-		if failed[i] != nil && es[i].Key == es[at].Key {
-			return true
-		}
-	}
-	return false
 }
 
 func notAttempted(key string) error {
