@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -27,11 +26,11 @@ func memoryRows() []row {
 	return []row{
 		{
 			name: "memory, raw envelopes", shape: "one publisher", unit: "msg/s", goal: "≥ 8, stretch 10",
-			peer: "gochannel + router", pair: both(oursRaw(1, 1), peerRaw(1)),
+			peer: "gochannel + router", pair: both(oursRaw(1), peerRaw(1)),
 		},
 		{
 			name: "memory, raw envelopes", shape: "batches of 64", unit: "msg/s", goal: "",
-			peer: "gochannel + router", pair: both(oursRaw(1, 64), peerRaw(64)),
+			peer: "gochannel + router", pair: both(oursRaw(64), peerRaw(64)),
 		},
 		{
 			name: "memory, typed JSON", shape: "one publisher", unit: "msg/s", goal: "≥ 3",
@@ -124,15 +123,15 @@ func publishAll(ctx context.Context, t *transport.Transport, n, batch int, key f
 
 func noKey(int) string { return "" }
 
-func oursRaw(publishers, batch int) measurement {
-	return oursMemory(publishers, batch, noKey, config.Agent{})
+func oursRaw(batch int) measurement {
+	return oursMemory(batch, noKey, config.Agent{})
 }
 
 func oursKeyed(order string) measurement {
-	return oursMemory(1, 1, func(i int) string { return "key-" + text(i%1000) }, config.Agent{Order: order})
+	return oursMemory(1, func(i int) string { return "key-" + text(i%1000) }, config.Agent{Order: order})
 }
 
-func oursMemory(publishers, batch int, key func(int) string, agent config.Agent) measurement {
+func oursMemory(batch int, key func(int) string, agent config.Agent) measurement {
 	return func(ctx context.Context) (float64, error) {
 		handled := newCounter(messages)
 		a, err := startApp(ctx, anywire.Options{}, agent, func(a *anywire.App) {
@@ -149,12 +148,7 @@ func oursMemory(publishers, batch int, key func(int) string, agent config.Agent)
 			return 0, err
 		}
 		began := time.Now()
-		var group sync.WaitGroup
-		for range publishers {
-			group.Go(func() { err = publishAll(ctx, t, messages/publishers, batch, key) })
-		}
-		group.Wait()
-		if err != nil {
+		if err := publishAll(ctx, t, messages, batch, key); err != nil {
 			return 0, err
 		}
 		if err := handled.wait(ctx); err != nil {
