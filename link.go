@@ -220,6 +220,9 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 	if o, ok := kindOptions.(interface{ SetLogger(log *slog.Logger) }); ok {
 		o.SetLogger(a.options.Logger.With("transport", name))
 	}
+	if o, ok := kindOptions.(interface{ SetSystem(name string) }); ok {
+		o.SetSystem(options.Prefix + a.config.Name)
+	}
 	d, err := kind.Open(ctx, kindOptions)
 	if err != nil {
 		return nil, &entryError{a.config.Problem("transports."+name, err.Error(), ""), err}

@@ -55,7 +55,7 @@ func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) 
 	}
 	agent := router.Agent{
 		Name: name, Transport: t, Topic: c.Consumes, Produces: c.Produces, DeadLetter: c.DeadLetter,
-		Policy: policyOf(&c), Subscription: subscriptionOf(&c),
+		Policy: policyOf(&c), Subscription: subscriptionOf(name, &c),
 	}
 	if c.Produces == config.None {
 		agent.Produces, agent.Discard = "", true
@@ -106,9 +106,9 @@ func policyOf(c *config.Agent) router.Policy {
 	return p
 }
 
-func subscriptionOf(c *config.Agent) transport.SubscribeOptions {
+func subscriptionOf(name string, c *config.Agent) transport.SubscribeOptions {
 	o := transport.SubscribeOptions{
-		Group: c.Group, Concurrency: c.Concurrency, Window: c.Window, LaneLimit: c.LaneLimit,
+		Group: c.Group, Inbox: name + ".inbox", Concurrency: c.Concurrency, Window: c.Window, LaneLimit: c.LaneLimit,
 		Lease: c.Lease.Std(), DrainTimeout: c.DrainTimeout.Std(), Order: orderOf(c.Order),
 	}
 	if from, err := config.ParseFrom(c.From); err == nil {

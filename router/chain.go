@@ -53,9 +53,13 @@ func (a *agent) resume(ctx context.Context, d *transport.Delivery, p *progress) 
 }
 
 // firstAttempt is the number of the first attempt of a delivery. Without
-// records it is known only for the first delivery; later ones take the upper
-// bound that follows from the broker's count, in which hand-backs count too.
+// records it is known for the first delivery and for a copy that was delayed;
+// later deliveries take the upper bound that follows from the broker's count, in
+// which hand-backs count too.
 func firstAttempt(d *transport.Delivery, p *Policy) int {
+	if n := d.Envelope.Attempt; n > 0 {
+		return n + 1
+	}
 	if d.Raw == nil || d.Raw.Deliveries <= 1 {
 		return 1
 	}

@@ -47,8 +47,8 @@ func (a *agent) retryLater(ctx context.Context, d *transport.Delivery, p *progre
 			Attempt: p.attempt, After: wait, Err: p.err,
 		})
 	}
-	if a.Subscription.Order == transport.OrderNone && a.caps.DelayedNack && a.caps.Counts {
-		return transport.RedeliverAfter(wait)
+	if a.Subscription.Order == transport.OrderNone && a.caps.DelayedNack && (a.caps.Counts || a.caps.DelaysByCopy) {
+		return transport.RedeliverAfter(wait, p.attempt)
 	}
 	return transport.WaitInLane(wait)
 }

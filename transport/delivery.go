@@ -41,8 +41,9 @@ type Delivery struct {
 // Outcome says what becomes of a delivery: [Done], [WaitInLane],
 // [RedeliverAfter] or [HandBack]. The zero Outcome is Done.
 type Outcome struct {
-	kind outcome
-	wait time.Duration
+	kind     outcome
+	wait     time.Duration
+	attempts int
 }
 
 type outcome uint8
@@ -59,14 +60,17 @@ func Done() Outcome { return Outcome{} }
 
 // WaitInLane calls the handler again after d. The delivery keeps its slot, its
 // lease and its place: no later message of its key starts.
-func WaitInLane(d time.Duration) Outcome { return Outcome{waitInLane, max(d, 0)} }
+func WaitInLane(d time.Duration) Outcome { return Outcome{kind: waitInLane, wait: max(d, 0)} }
 
 // RedeliverAfter gives the message back to the broker, which delivers it again
 // after d, to any member of the group. Where order is asked for, or the broker
-// cannot delay, it means [WaitInLane].
-func RedeliverAfter(d time.Duration) Outcome { return Outcome{redeliver, max(d, 0)} }
+// cannot delay, it means [WaitInLane]. attempts is how many the message had; it
+// travels along where the broker counts no deliveries.
+func RedeliverAfter(d time.Duration, attempts int) Outcome {
+	return Outcome{redeliver, max(d, 0), attempts}
+}
 
 // HandBack gives the message back to the broker, to be delivered again at once.
 // Where order is asked for, it means [WaitInLane] without a wait, unless the
 // delivery's context has ended.
-func HandBack() Outcome { return Outcome{handBack, 0} }
+func HandBack() Outcome { return Outcome{kind: handBack} }

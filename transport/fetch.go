@@ -65,6 +65,7 @@ func (src *source) open(ctx context.Context) error {
 		Topic: s.t.options.Prefix + s.topic, Group: s.t.options.Prefix + s.o.Group,
 		Start: s.o.Start, Ordered: s.o.Order != OrderNone,
 		Window: s.o.Window, Lease: s.o.Lease, Drain: s.o.DrainTimeout + grace + closeTimeout, Ephemeral: s.o.Ephemeral,
+		Inbox: s.t.options.Prefix + s.o.Inbox,
 	}
 	if src.shard >= 0 {
 		sub.Shards = []int{src.shard}

@@ -15,7 +15,9 @@ type Kind interface {
 	// NewOptions returns a pointer to the zero value of the kind's options
 	// struct, whose fields are the keys of a transport's entry. Options that log
 	// have a method SetLogger(*slog.Logger) on that pointer: an app calls it with
-	// its own logger before Open. Where a logger is set already, it stays.
+	// its own logger before Open. Where a logger is set already, it stays. Options
+	// of a driver with topics of its own have SetSystem(string), which an app calls
+	// with the transport's prefix and the system's name.
 	NewOptions() any
 	// Capabilities answers for options (a value of the options struct, or a
 	// pointer to one; nil is the zero value) without connecting. Options with a

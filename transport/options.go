@@ -41,6 +41,7 @@ type SubscribeOptions struct {
 	DrainTimeout time.Duration // how long handlers may finish when the subscription ends; default 30 s
 	Start        driver.Start  // where a new group begins; default: the oldest message
 	Ephemeral    bool          // the group vanishes with this subscription
+	Inbox        string        // the topic of this group alone; default: Group + ".inbox"
 	Member       string        // this process among the owners of shards; default: a random name
 }
 
@@ -50,6 +51,7 @@ func (o *SubscribeOptions) withDefaults(topic string, caps driver.Capabilities) 
 		s = *o
 	}
 	setDefault(&s.Group, topic)
+	setDefault(&s.Inbox, s.Group+".inbox")
 	setDefault(&s.Concurrency, 16)
 	if s.Order == OrderStrict {
 		s.Concurrency = 1

@@ -19,7 +19,7 @@ type settlement struct {
 func (o Outcome) settlement(token driver.Token) driver.Settlement {
 	switch o.kind {
 	case redeliver:
-		return driver.Settlement{Token: token, Outcome: driver.Nack, Delay: o.wait}
+		return driver.Settlement{Token: token, Outcome: driver.Nack, Delay: o.wait, Attempts: o.attempts}
 	case handBack:
 		return driver.Settlement{Token: token, Outcome: driver.HandBack}
 	case done, waitInLane:

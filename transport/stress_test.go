@@ -186,7 +186,7 @@ func (s *scene) handle(ctx context.Context, d *transport.Delivery, roll func(int
 	case mood < 4:
 		return transport.WaitInLane(time.Duration(roll(3000)) * time.Millisecond)
 	case mood < 6:
-		return transport.RedeliverAfter(time.Duration(roll(3000)) * time.Millisecond)
+		return transport.RedeliverAfter(time.Duration(roll(3000))*time.Millisecond, 1)
 	case mood == 6:
 		return transport.HandBack()
 	case mood == 7:

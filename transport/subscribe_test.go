@@ -201,7 +201,7 @@ func TestARetryWaitsInItsLane(t *testing.T) {
 				log = append(log, fmt.Sprintf("%s/%d@%v", d.Envelope.ID, d.Runs, time.Since(began).Round(time.Second)))
 				if d.Envelope.ID == "a1" && d.Runs < 2 {
 					d.State = d.Runs
-					return transport.RedeliverAfter(10 * time.Second) // order: it means the lane
+					return transport.RedeliverAfter(10*time.Second, 1) // order: it means the lane
 				}
 				return transport.Done()
 			})
@@ -220,7 +220,7 @@ func TestARetryWithoutOrderGoesThroughTheBroker(t *testing.T) {
 		f := newFake()
 		subscribe(t, f, nil, func(_ context.Context, d *transport.Delivery) transport.Outcome {
 			if d.Envelope.ID == "1" {
-				return transport.RedeliverAfter(3 * time.Second)
+				return transport.RedeliverAfter(3*time.Second, 1)
 			}
 			return transport.HandBack()
 		})
@@ -236,7 +236,7 @@ func TestWithoutDelayedNackARetryWaitsHere(t *testing.T) {
 		f.caps.DelayedNack = false
 		subscribe(t, f, nil, func(_ context.Context, d *transport.Delivery) transport.Outcome {
 			if d.Runs == 0 {
-				return transport.RedeliverAfter(3 * time.Second)
+				return transport.RedeliverAfter(3*time.Second, 1)
 			}
 			return transport.Done()
 		})
@@ -392,7 +392,7 @@ func TestDrainCancelsAfterItsTimeout(t *testing.T) {
 			func(ctx context.Context, _ *transport.Delivery) transport.Outcome {
 				<-ctx.Done()
 				cause = context.Cause(ctx)
-				return transport.RedeliverAfter(time.Hour)
+				return transport.RedeliverAfter(time.Hour, 1)
 			})
 		f.source(0).push(message("1", ""))
 		synctest.Wait()

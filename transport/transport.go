@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -247,5 +248,19 @@ func (t *Transport) read(m *driver.Message, topic string, into *envelope.Envelop
 	}
 	into.Topic = topic
 	into.DeliverAt, into.Attempt = time.Time{}, 0
+	if t.Capabilities().DelaysByCopy {
+		takeAttempts(into)
+	}
 	return nil
+}
+
+// takeAttempts moves what a delayed copy carries for itself alone out of the
+// attributes.
+func takeAttempts(e *envelope.Envelope) {
+	if n, err := strconv.Atoi(e.Reserved(envelope.AttrAttempt)); err == nil && n > 0 {
+		e.Attempt = n
+	}
+	for _, name := range [...]string{envelope.AttrAttempt, envelope.AttrDeliverAt, envelope.AttrDeliverTo} {
+		delete(e.Extensions, name)
+	}
 }

@@ -1,9 +1,33 @@
 package brokertest
 
-import "syscall"
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // dieWithParent has the kernel kill the child when the test binary dies,
 // however it dies, and keeps the terminal's Ctrl-C from it.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
+
+// awaitStopped returns when every thread of the child stands still: a signal is
+// only on its way when kill returns, and a server may answer meanwhile.
+func awaitStopped(pid int) error {
+	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WNOHANG, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("wait for process %d to stop: %w", pid, err)
+		case info.Signo != 0:
+			return nil
+		}
+	}
+	return fmt.Errorf("process %d does not stop", pid)
 }

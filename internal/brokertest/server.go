@@ -143,12 +143,12 @@ func (s *Server) Stop(tb testing.TB) {
 	}
 }
 
-// Pause stops the process with SIGSTOP: its connections stay open and nothing
-// answers, until [Server.Resume].
+// Pause stops the process with SIGSTOP and returns when it stands still: its
+// connections stay open and nothing answers, until [Server.Resume].
 func (s *Server) Pause(tb testing.TB) {
 	tb.Helper()
 	s.mustBeOurs(tb)
-	if err := s.signal(sigStop); err != nil {
+	if err := s.pause(); err != nil {
 		tb.Fatalf("brokertest: %s: pause: %v", s.kind.name(), err)
 	}
 }
@@ -264,6 +264,18 @@ func (s *Server) signal(sig os.Signal) error {
 		return errors.New("it does not run")
 	}
 	return s.proc.signal(sig)
+}
+
+func (s *Server) pause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return errors.New("it does not run")
+	}
+	if err := s.proc.signal(sigStop); err != nil {
+		return err
+	}
+	return awaitStopped(s.proc.cmd.Process.Pid)
 }
 
 func (s *Server) signalAndWait(sig os.Signal) error {

@@ -17,6 +17,7 @@ const (
 
 func detached() *syscall.SysProcAttr      { return nil }
 func dieWithParent() *syscall.SysProcAttr { return nil }
+func awaitStopped(int) error              { return nil }
 
 func lockFile(*os.File, bool) (held bool, err error) {
 	return false, errors.New("local broker processes need a Unix system: set ANYWIRE_TEST_NATS and ANYWIRE_TEST_KAFKA")

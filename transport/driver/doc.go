@@ -9,7 +9,8 @@
 // error.
 //
 // Optional abilities are the interfaces in this package that the engine probes
-// for: [Leaser], [Admin], [Browser], [Lagger], [Pinger], [ShardPauser].
+// for: [Leaser], [Admin], [Browser], [Lagger], [Pinger], [Inspector],
+// [ShardPauser].
 //
 // Package transport/drivertest proves a driver against this contract.
 package driver

@@ -9,8 +9,8 @@ import (
 // at once. Its errors wrap the sentinels of this package where one fits; the
 // engine branches on nothing else.
 //
-// A driver may also be a [Leaser], [Delayer], [Admin], [Browser], [Lagger] or
-// [Pinger]; the engine probes for them.
+// A driver may also be a [Leaser], [Admin], [Browser], [Lagger], [Pinger],
+// [Inspector] or [Native]; the engine probes for them.
 type Driver interface {
 	// Publish stores msgs in topic and returns when the broker has confirmed
 	// them: nil means that every one is as durable as the broker's settings
@@ -148,6 +148,10 @@ type Subscription struct {
 	Drain time.Duration
 	// Ephemeral groups vanish with their only member; Group is unique then.
 	Ephemeral bool
+	// Inbox is a topic that this group alone reads. A driver that delays a
+	// delivery by a copy (Capabilities.DelaysByCopy) sends the copy there and
+	// reads it together with Topic; the others ignore it.
+	Inbox string
 }
 
 // Outcome is how a delivery ends.
@@ -166,6 +170,9 @@ type Settlement struct {
 	Token   Token
 	Outcome Outcome
 	Delay   time.Duration // with Nack; only where Capabilities.DelayedNack
+	// Attempts is how many attempts the message had, with Nack and Delay. A driver
+	// that DelaysByCopy writes it as the binding's attribute "attempt".
+	Attempts int
 }
 
 // Capabilities say what a driver does natively. What is missing is emulated by
@@ -187,6 +194,10 @@ type Capabilities struct {
 	// DelayedNack: Settlement.Delay is honoured. Without it the engine waits in
 	// the lane.
 	DelayedNack bool
+	// DelaysByCopy: a delayed Nack publishes a copy of the message, which comes
+	// back through Subscription.Inbox with the attribute "attempt" and another
+	// position, and settles the original.
+	DelaysByCopy bool
 	// DelayedPublish: Message.DeliverAt is honoured.
 	DelayedPublish bool
 	// Counts: Message.Deliveries is known.
