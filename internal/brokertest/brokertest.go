@@ -42,6 +42,21 @@ func SharedNATS(tb testing.TB) *Server {
 	return sharedServers.get(tb, natsKind{})
 }
 
+// Redis starts a Redis of the test's own and ends it with the test. Every
+// command is on the disk before it is answered. Lines of config are added to
+// redis.conf and win over what is there; with tls-cert-file among them the
+// server speaks TLS only.
+func Redis(tb testing.TB, config ...string) *Server {
+	tb.Helper()
+	return own(tb, redisKind{}, config)
+}
+
+// SharedRedis is like [SharedNATS] for Redis and ANYWIRE_TEST_REDIS.
+func SharedRedis(tb testing.TB) *Server {
+	tb.Helper()
+	return sharedServers.get(tb, redisKind{})
+}
+
 // SharedKafka is like [SharedNATS] for Kafka and ANYWIRE_TEST_KAFKA.
 func SharedKafka(tb testing.TB) *Server {
 	tb.Helper()

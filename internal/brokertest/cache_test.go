@@ -69,7 +69,7 @@ func TestSkipIsByName(t *testing.T) {
 
 func TestAddressWithoutServerIsAnError(t *testing.T) {
 	t.Parallel()
-	for _, k := range []kind{natsKind{}, kafkaKind{}} {
+	for _, k := range []kind{natsKind{}, redisKind{}, kafkaKind{}} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		_, err := attach(ctx, k, "127.0.0.1:1")
 		cancel()

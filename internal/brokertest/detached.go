@@ -24,7 +24,7 @@ type detachedState struct {
 	Dir     string
 }
 
-// Up starts the named brokers ("nats", "kafka"; none: all), to run until
+// Up starts the named brokers ("nats", "redis", "kafka"; none: all), to run until
 // [Down], and writes to out the lines that make tests use them, for a shell to
 // evaluate. A broker that is already up, that an address in the environment
 // names or that ANYWIRE_TEST_SKIP leaves out is not started. Progress goes to
@@ -79,7 +79,7 @@ func Down(messages io.Writer, names ...string) error {
 }
 
 func kindsOf(names []string) ([]kind, error) {
-	all := []kind{natsKind{}, kafkaKind{}}
+	all := []kind{natsKind{}, redisKind{}, kafkaKind{}}
 	if len(names) == 0 {
 		return all, nil
 	}
@@ -87,7 +87,7 @@ func kindsOf(names []string) ([]kind, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(k kind) bool { return k.name() == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown broker %q: nats and kafka can be had", name)
+			return nil, fmt.Errorf("unknown broker %q: nats, redis and kafka can be had", name)
 		}
 		kinds = append(kinds, all[i])
 	}

@@ -14,15 +14,17 @@
 //		server.Start(t) // the same port, the same data
 //	}
 //
-// A shared server is looked for in this order: an address in ANYWIRE_TEST_NATS
-// or ANYWIRE_TEST_KAFKA; then a local process. A server that a test may kill is
+// A shared server is looked for in this order: an address in ANYWIRE_TEST_NATS,
+// ANYWIRE_TEST_REDIS or ANYWIRE_TEST_KAFKA; then a local process. A server that a test may kill is
 // always a local process. What a local process needs is installed on first use
 // into the user's cache folder under anywire/brokers (ANYWIRE_TEST_CACHE names
-// another folder): nats-server is built from the module in go.mod, Kafka comes
-// from Maven and runs on the machine's Java, which on Debian root installs.
+// another folder): nats-server is built from the module in go.mod; Kafka comes
+// from Maven and runs on the machine's Java, which on Debian root installs;
+// Redis is the redis-server in PATH, else Debian's package, unpacked into the
+// cache and not installed.
 //
 // Nothing is skipped in silence: a broker that cannot be had fails the test,
-// unless ANYWIRE_TEST_SKIP names it ("kafka", "nats,kafka"). Each server and
+// unless ANYWIRE_TEST_SKIP names it ("kafka", "nats,redis"). Each server and
 // each skip is logged with its version, and [Runner] repeats them at the end;
 // ANYWIRE_TEST_REPORT names a file that the same lines are appended to, for a
 // summary over several test binaries.

@@ -22,10 +22,10 @@ type kafkaKind struct{}
 
 var _ kind = kafkaKind{}
 
-func (kafkaKind) name() string           { return "kafka" }
-func (kafkaKind) version() string        { return kafkaVersion }
-func (kafkaKind) ports() int             { return 2 }
-func (kafkaKind) url(addr string) string { return addr }
+func (kafkaKind) name() string                       { return "kafka" }
+func (kafkaKind) version() string                    { return kafkaVersion }
+func (kafkaKind) ports() int                         { return 2 }
+func (kafkaKind) url(addr string, _ []string) string { return addr }
 
 // install gives the folder of the jars.
 func (kafkaKind) install(ctx context.Context, logf logFunc, cache string) (string, error) {
@@ -171,7 +171,7 @@ num.io.threads=4
 
 // probe asks for metadata, which a broker answers with itself only once the
 // controller has let it in. The protocol does not tell the server's version.
-func (kafkaKind) probe(ctx context.Context, addr string) (version string, err error) {
+func (kafkaKind) probe(ctx context.Context, _, addr string) (version string, err error) {
 	conn, err := dial(ctx, addr) // the client below waits and retries; a closed port is a quick no
 	if err != nil {
 		return "", err

@@ -14,11 +14,14 @@ type kind interface {
 	install(ctx context.Context, logf logFunc, cache string) (path string, err error)
 	// ports is how many it listens on; clients connect to the first.
 	ports() int
-	url(addr string) string
+	// url is what a client connects to, given the lines that the test adds to
+	// the configuration.
+	url(addr string, extra []string) string
 	// setUp writes the configuration into dir and prepares an empty store there.
 	setUp(ctx context.Context, install, dir string, ports []int, extra []string) (command, error)
-	// probe is nil once the server takes requests.
-	probe(ctx context.Context, addr string) (version string, err error)
+	// probe is nil once the server at addr, one of those in address, takes
+	// requests.
+	probe(ctx context.Context, address, addr string) (version string, err error)
 }
 
 // envOf is the environment variable with the address of a server of kind k.

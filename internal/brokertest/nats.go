@@ -18,10 +18,10 @@ type natsKind struct{}
 
 var _ kind = natsKind{}
 
-func (natsKind) name() string           { return "nats" }
-func (natsKind) version() string        { return "" }
-func (natsKind) ports() int             { return 1 }
-func (natsKind) url(addr string) string { return "nats://" + addr }
+func (natsKind) name() string                       { return "nats" }
+func (natsKind) version() string                    { return "" }
+func (natsKind) ports() int                         { return 1 }
+func (natsKind) url(addr string, _ []string) string { return "nats://" + addr }
 
 func (natsKind) install(ctx context.Context, logf logFunc, cache string) (string, error) {
 	version, err := run(ctx, "", "go", "list", "-m", "-f", "{{.Version}}", natsModule)
@@ -62,7 +62,7 @@ jetstream {
 
 // probe reads the greeting. The server listens only after JetStream has
 // recovered its streams.
-func (natsKind) probe(ctx context.Context, addr string) (version string, err error) {
+func (natsKind) probe(ctx context.Context, _, addr string) (version string, err error) {
 	conn, err := dial(ctx, addr)
 	if err != nil {
 		return "", err

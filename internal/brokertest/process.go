@@ -14,6 +14,7 @@ import (
 type command struct {
 	path string
 	args []string
+	env  []string // added to that of this process
 	dir  string
 }
 
@@ -58,6 +59,9 @@ func startProcess(c command, logPath string) (*process, error) {
 func (c command) build(log *os.File) *exec.Cmd {
 	cmd := exec.CommandContext(context.Background(), c.path, c.args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, log, log
+	if len(c.env) > 0 {
+		cmd.Env = append(os.Environ(), c.env...)
+	}
 	return cmd
 }
 

@@ -20,8 +20,8 @@ import (
 // those that act on the process fail the test on a server that was found by its
 // address, for it is not ours.
 type Server struct {
-	// URL is what a client connects to: nats://HOST:PORT, or for Kafka the seed
-	// brokers as HOST:PORT,HOST:PORT.
+	// URL is what a client connects to: nats://HOST:PORT, redis://HOST:PORT/0
+	// (rediss with TLS), or for Kafka the seed brokers as HOST:PORT,HOST:PORT.
 	URL string
 	// Addrs are the host and port of each broker.
 	Addrs []string
@@ -53,11 +53,7 @@ const (
 func attach(ctx context.Context, k kind, address string) (*Server, error) {
 	s := &Server{kind: k, URL: address}
 	for addr := range strings.SplitSeq(address, ",") {
-		addr = strings.TrimSpace(addr)
-		if _, rest, found := strings.Cut(addr, "://"); found {
-			addr = rest
-		}
-		s.Addrs = append(s.Addrs, addr)
+		s.Addrs = append(s.Addrs, hostPort(addr))
 	}
 	version, err := s.ready(ctx, nil)
 	if err != nil {
@@ -65,6 +61,19 @@ func attach(ctx context.Context, k kind, address string) (*Server, error) {
 	}
 	s.Version = version
 	return s, nil
+}
+
+// hostPort is what is left of a URL without its scheme, user and path.
+func hostPort(address string) string {
+	address = strings.TrimSpace(address)
+	if _, rest, found := strings.Cut(address, "://"); found {
+		address = rest
+	}
+	address, _, _ = strings.Cut(address, "/")
+	if at := strings.LastIndexByte(address, '@'); at >= 0 {
+		address = address[at+1:]
+	}
+	return address
 }
 
 // launch installs what is missing and starts a process with its data in dir.
@@ -103,7 +112,7 @@ func prepare(ctx context.Context, logf logFunc, k kind, dir string, extra []stri
 		numbers[i] = p.number
 	}
 	s.Addrs = []string{fmt.Sprintf("127.0.0.1:%d", numbers[0])}
-	s.URL = k.url(s.Addrs[0])
+	s.URL = k.url(s.Addrs[0], extra)
 	if s.command, err = k.setUp(ctx, install, dir, numbers, extra); err != nil {
 		s.end()
 		return nil, err
@@ -196,7 +205,7 @@ func (s *Server) announce(tb testing.TB) {
 func (s *Server) mustBeOurs(tb testing.TB) {
 	tb.Helper()
 	if s.dir == "" {
-		tb.Fatalf("brokertest: %v at %s is not ours to start or stop: take brokertest.NATS or Kafka in this test", s, s.URL)
+		tb.Fatalf("brokertest: %v at %s is not ours to start or stop: take brokertest.NATS, Redis or Kafka in this test", s, s.URL)
 	}
 }
 
@@ -250,7 +259,7 @@ func (s *Server) probe(ctx context.Context) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	for _, addr := range s.Addrs {
-		if version, err = s.kind.probe(ctx, addr); err != nil {
+		if version, err = s.kind.probe(ctx, s.URL, addr); err != nil {
 			return "", err
 		}
 	}
