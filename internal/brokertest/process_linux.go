@@ -18,7 +18,11 @@ func dieWithParent() *syscall.SysProcAttr {
 // awaitStopped returns when every thread of the child stands still: a signal is
 // only on its way when kill returns, and a server may answer meanwhile.
 func awaitStopped(pid int) error {
-	for deadline := time.Now().Add(stopTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	deadline := time.NewTimer(stopTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
 		var info unix.Siginfo
 		err := unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED|unix.WNOHANG, nil)
 		switch {
@@ -28,6 +32,10 @@ func awaitStopped(pid int) error {
 		case info.Signo != 0:
 			return nil
 		}
+		select {
+		case <-deadline.C:
+			return fmt.Errorf("process %d does not stop", pid)
+		case <-tick.C:
+		}
 	}
-	return fmt.Errorf("process %d does not stop", pid)
 }

@@ -11,9 +11,8 @@ import (
 	"strings"
 )
 
-// unpackRedis loads Debian's redis-server, with the libraries of it that this
-// machine lacks, and unpacks them into the folder root. It needs no root and
-// changes nothing outside of root.
+// unpackRedis loads Debian's redis-server and its libraries and unpacks them
+// into the folder root. It needs no rights and changes nothing outside of root.
 func unpackRedis(ctx context.Context, root string) error {
 	for _, program := range []string{"apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -65,25 +64,33 @@ func downloadRedis(ctx context.Context, dir string) error {
 }
 
 func downloadWith(ctx context.Context, dir string, options []string) error {
-	args := append(slices.Clone(options), "--no-install-recommends", "-s", "install", "redis-server")
-	plan, err := run(ctx, dir, "apt-get", args...)
+	args := append(slices.Clone(options), "depends", "redis-tools")
+	depends, err := run(ctx, dir, "apt-cache", args...)
 	if err != nil {
 		return err
 	}
 	args = append(slices.Clone(options), "download", "redis-server", "redis-tools")
-	_, err = run(ctx, dir, "apt-get", append(args, missingLibraries(plan)...)...)
+	_, err = run(ctx, dir, "apt-get", append(args, librariesOf(depends)...)...)
 	return err
 }
 
-// missingLibraries are those that apt-get would install. The C library is never
-// one of them: every machine has it, and a second one does not fit the loader.
-func missingLibraries(plan string) []string {
+// librariesOf are the packages of libraries in the answer of apt-cache depends,
+// of alternatives the first. What these need in turn is on every machine that
+// has apt. So is the C library, and a second one would not fit the loader.
+func librariesOf(depends string) []string {
 	var libraries []string
-	for line := range strings.Lines(plan) {
+	alternative := false
+	for line := range strings.Lines(depends) {
 		fields := strings.Fields(line)
-		if len(fields) > 1 && fields[0] == "Inst" && strings.HasPrefix(fields[1], "lib") && fields[1] != "libc6" {
-			libraries = append(libraries, fields[1])
+		if len(fields) != 2 || strings.TrimLeft(fields[0], "|") != "Depends:" {
+			continue
 		}
+		name := fields[1]
+		library := strings.HasPrefix(name, "lib") || strings.HasPrefix(name, "lua-")
+		if library && !alternative && name != "libc6" {
+			libraries = append(libraries, name)
+		}
+		alternative = strings.HasPrefix(fields[0], "|")
 	}
 	return libraries
 }

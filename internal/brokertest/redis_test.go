@@ -119,15 +119,19 @@ func TestRedisIsUnpacked(t *testing.T) {
 	}
 }
 
-func TestMissingLibraries(t *testing.T) {
+func TestLibrariesOf(t *testing.T) {
 	t.Parallel()
-	plan := `NOTE: This is only a simulation!
-Inst libc6 [2.35] (2.36 Debian:12)
-Inst liblzf1 (3.6-3 Debian:12.1/oldstable [amd64])
-Inst redis-tools (5:7.0.15 Debian:12 [amd64])
-Conf liblzf1 (3.6-3 Debian:12.1/oldstable [amd64])
+	depends := `redis-tools
+  Depends: adduser
+  Depends: libatomic1
+  Depends: libc6
+ |Depends: libsystemd0
+  Depends: libelogind0
+  Depends: lua-cjson
+  Breaks: <libold>
+  Suggests: libruby
 `
-	if got, want := missingLibraries(plan), []string{"liblzf1"}; !slices.Equal(got, want) {
+	if got, want := librariesOf(depends), []string{"libatomic1", "libsystemd0", "lua-cjson"}; !slices.Equal(got, want) {
 		t.Errorf("libraries %q, want %q", got, want)
 	}
 }
@@ -136,7 +140,7 @@ func TestHostPort(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
 		"127.0.0.1:1":                     "127.0.0.1:1",
-		" nats://host:2":                  "host:2",
+		"nats://host:2":                   "host:2",
 		"redis://user:p@ss@host:3/0?db=1": "host:3",
 	} {
 		if got := hostPort(address); got != want {
