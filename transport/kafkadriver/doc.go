@@ -1,0 +1,2 @@
+// Package kafkadriver carries topics on Apache Kafka, by franz-go.
+package kafkadriver
