@@ -26,7 +26,7 @@ const (
 // isReserved reports whether name is an attribute that only a framework sets.
 func isReserved(name string) bool {
 	switch name {
-	case AttrDeliverAt, AttrDeliverTo, AttrAttempt,
+	case AttrDeliverAt, AttrDeliverTo, AttrAttempt, AttrMetadata,
 		"replycode", "replyerror", "frame", "frametoken", "frameend", "credit", "cancel":
 		return true
 	default:
