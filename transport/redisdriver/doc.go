@@ -1,0 +1,2 @@
+// Package redisdriver carries topics on Redis Streams, by go-redis.
+package redisdriver
