@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -113,13 +115,20 @@ func (r *registry) get(tb testing.TB, k kind) *Server {
 	return s.server
 }
 
-// find gives the server at the address in the environment, else a local
-// process. Docker Compose belongs between the two, once there is a compose file.
+// find gives the server at the address in the environment, else one that Docker
+// Compose runs, else a local process.
 func find(logf logFunc, k kind) (*Server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if address := os.Getenv(envOf(k)); address != "" {
 		return attach(ctx, k, address)
+	}
+	if file, ok := composable(ctx); ok {
+		s, err := compose(ctx, logf, k, file, "anywire-"+k.name()+"-"+strconv.FormatUint(rand.Uint64(), 36))
+		if err == nil {
+			return s, nil
+		}
+		logf("brokertest: %s becomes a local process, because Docker Compose cannot: %v", k.name(), err)
 	}
 	dir, err := os.MkdirTemp("", "anywire-"+k.name()+"-")
 	if err != nil {

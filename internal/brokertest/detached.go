@@ -22,6 +22,8 @@ type detachedState struct {
 	URL     string
 	Version string
 	Dir     string
+	// Project is set where Docker Compose runs it, which has no process here.
+	Project *project `json:",omitempty"`
 }
 
 // Up starts the named brokers ("nats", "redis", "kafka"; none: all), to run until
@@ -119,12 +121,50 @@ func upOne(ctx context.Context, logf logFunc, k kind) (*Server, error) {
 		return alreadyUp(ctx, k, path)
 	}
 	defer func() { _ = life.Close() }() // the child keeps its copy
-	if dead, err := readState(path); err == nil {
-		if err := forget(path, dead); err != nil {
+	if state, err := readState(path); err == nil {
+		if s, err := stillComposed(ctx, k, state); err == nil {
+			return s, nil
+		}
+		if err := forget(path, state); err != nil {
 			return nil, err
 		}
 	}
+	if file, ok := composable(ctx); ok {
+		s, err := composeDetached(ctx, logf, k, file, path)
+		if err == nil {
+			return s, nil
+		}
+		logf("%s becomes a local process, because Docker Compose cannot: %v", k.name(), err)
+	}
 	return startDetached(ctx, logf, k, path, life)
+}
+
+// stillComposed is the server that an earlier call had Docker Compose start.
+func stillComposed(ctx context.Context, k kind, state *detachedState) (*Server, error) {
+	if state.Project == nil {
+		return nil, errors.New("not started by Docker Compose")
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	s, err := attach(ctx, k, state.URL)
+	if err != nil {
+		return nil, err
+	}
+	s.Version, s.project = state.Version, state.Project
+	return s, nil
+}
+
+func composeDetached(ctx context.Context, logf logFunc, k kind, file, path string) (*Server, error) {
+	s, err := compose(ctx, logf, k, file, "anywire-up-"+k.name())
+	if err != nil {
+		return nil, err
+	}
+	if err := writeState(path, detachedState{URL: s.URL, Version: s.Version, Project: s.project}); err != nil {
+		s.end()
+		return nil, err
+	}
+	s.releasePorts()
+	return s, nil
 }
 
 // alreadyUp is the server that an earlier call started.
@@ -202,6 +242,9 @@ func downOne(path string) (*detachedState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if state.Project != nil {
+		return state, forget(path, state)
+	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		gone, err := endHolder(path+".lock", state.PID, sig)
 		if err != nil {
@@ -252,7 +295,12 @@ func isFree(lock string) (bool, error) {
 	return true, f.Close()
 }
 
+// forget removes what a server left that has ended; that of a Compose project
+// ends here.
 func forget(path string, state *detachedState) error {
+	if state.Project != nil {
+		return errors.Join(state.Project.down(), os.Remove(path))
+	}
 	if !strings.HasPrefix(filepath.Base(state.Dir), "anywire-") {
 		return fmt.Errorf("%s names the data folder %q, which is not one of ours: left in place", path, state.Dir)
 	}

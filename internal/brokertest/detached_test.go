@@ -89,6 +89,7 @@ func shareInstalled(t *testing.T) {
 	}
 	t.Setenv("ANYWIRE_TEST_NATS", "")
 	t.Setenv("ANYWIRE_TEST_SKIP", "")
+	t.Setenv("ANYWIRE_TEST_COMPOSE", "no")
 	t.Setenv("ANYWIRE_TEST_CACHE", t.TempDir())
 	if err := os.Symlink(binary, filepath.Join(os.Getenv("ANYWIRE_TEST_CACHE"), filepath.Base(binary))); err != nil {
 		t.Fatal(err)

@@ -15,13 +15,15 @@
 //	}
 //
 // A shared server is looked for in this order: an address in ANYWIRE_TEST_NATS,
-// ANYWIRE_TEST_REDIS or ANYWIRE_TEST_KAFKA; then a local process. A server that a test may kill is
-// always a local process. What a local process needs is installed on first use
-// into the user's cache folder under anywire/brokers (ANYWIRE_TEST_CACHE names
-// another folder): nats-server is built from the module in go.mod; Kafka comes
-// from Maven and runs on the machine's Java, which on Debian root installs;
-// Redis is the redis-server in PATH, else Debian's package, unpacked into the
-// cache and not installed.
+// ANYWIRE_TEST_REDIS or ANYWIRE_TEST_KAFKA; then Docker Compose with the
+// repository's compose.yaml, where an engine answers and ANYWIRE_TEST_COMPOSE is
+// not "no"; then a local process. A server that a test may kill is always a
+// local process. What a local process needs is installed on first use into the
+// user's cache folder under anywire/brokers (ANYWIRE_TEST_CACHE names another
+// folder): nats-server is built from the module in go.mod; Kafka comes from
+// Maven and runs on the machine's Java, which on Debian root installs; Redis is
+// the redis-server in PATH, else Debian's package, unpacked into the cache and
+// not installed.
 //
 // Nothing is skipped in silence: a broker that cannot be had fails the test,
 // unless ANYWIRE_TEST_SKIP names it ("kafka", "nats,redis"). Each server and

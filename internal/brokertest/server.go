@@ -34,6 +34,7 @@ type Server struct {
 	ports     []*port
 	command   command
 	removeDir bool
+	project   *project // where Docker Compose runs it
 
 	mu   sync.Mutex
 	proc *process // nil: not running, or not ours
@@ -177,7 +178,10 @@ func (s *Server) String() string {
 	if version == "" {
 		version = "of unknown version"
 	}
-	if s.dir == "" {
+	switch {
+	case s.project != nil:
+		origin = "Docker Compose"
+	case s.dir == "":
 		origin = envOf(s.kind)
 	}
 	return fmt.Sprintf("%s %s (%s)", s.kind.name(), version, origin)
@@ -300,16 +304,24 @@ func (s *Server) signalAndWait(sig os.Signal) error {
 	return nil
 }
 
-// end kills the process, if it is ours, and gives back its ports.
+// end kills the process or takes the containers down, if they are ours, and
+// gives back the ports.
 func (s *Server) end() {
 	_ = s.signalAndWait(syscall.SIGKILL) // a process that survives SIGKILL cannot be helped
+	if s.project != nil {
+		_ = s.project.down() // what is left is shown by docker compose ls
+	}
+	s.releasePorts()
+	if s.removeDir {
+		_ = os.RemoveAll(s.dir) // a temporary folder: the system clears it
+	}
+}
+
+func (s *Server) releasePorts() {
 	for _, p := range s.ports {
 		p.release()
 	}
 	s.ports = nil
-	if s.removeDir {
-		_ = os.RemoveAll(s.dir) // a temporary folder: the system clears it
-	}
 }
 
 func (s *Server) logPath() string { return filepath.Join(s.dir, "server.log") }
