@@ -173,6 +173,9 @@ type Settlement struct {
 	// Attempts is how many attempts the message had, with Nack and Delay. A driver
 	// that DelaysByCopy writes it as the binding's attribute "attempt".
 	Attempts int
+	// Headers are further ones of the copy that a driver makes which DelaysByCopy,
+	// in place of those of the same names; the others ignore them.
+	Headers []Header
 }
 
 // Capabilities say what a driver does natively. What is missing is emulated by
@@ -224,4 +227,10 @@ type HeaderStyle struct {
 	Prefix      string // "ce_", "ce-"
 	ContentType string // the header of datacontenttype
 	Percent     bool   // values are percent-encoded
+	// Fields: a message is fields by name and nothing else, as in a Redis stream.
+	// The driver writes a body that is not nil as the field "data", and takes it
+	// from there, else from "payload", where Watermill's adapter has it; nil where
+	// there is neither. Every other field is a header, also of an entry that
+	// somebody else wrote.
+	Fields bool
 }

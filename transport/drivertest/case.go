@@ -32,6 +32,7 @@ const (
 	needLeases         Need = "leases"
 	needOrderedPublish Need = "OrderedPublish"
 	needDelayedNack    Need = "DelayedNack"
+	needDelaysByCopy   Need = "DelaysByCopy"
 	needDelayedPublish Need = "DelayedPublish"
 	needCounts         Need = "Counts"
 	needBrowse         Need = "Browse"
@@ -59,6 +60,7 @@ func Cases() []Case {
 		subscribeCases(),
 		receiveCases(),
 		settleCases(),
+		copyCases(),
 		staleCases(),
 		leaseCases(),
 		takeoverCases(),
@@ -102,6 +104,8 @@ func (n Need) flag(c driver.Capabilities) bool {
 		return c.OrderedPublish
 	case needDelayedNack:
 		return c.DelayedNack
+	case needDelaysByCopy:
+		return c.DelaysByCopy
 	case needDelayedPublish:
 		return c.DelayedPublish
 	case needCounts:

@@ -21,7 +21,9 @@ type member struct {
 // subscription is an unordered one from the oldest message, with a lease that
 // does not end within the case.
 func (e *env) subscription(topic, group string) driver.Subscription {
-	return driver.Subscription{Topic: topic, Group: group, Window: e.slots(), Lease: e.h.never()}
+	return driver.Subscription{
+		Topic: topic, Group: group, Inbox: group + ".inbox", Window: e.slots(), Lease: e.h.never(), Drain: e.h.Patience,
+	}
 }
 
 func (e *env) slots() int {

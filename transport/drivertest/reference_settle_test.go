@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/anywire/anywire/transport/driver"
@@ -119,7 +121,8 @@ func (s *source) stale(e *entry) error {
 
 func (s *source) ack(e *entry) {
 	switch {
-	case s.breaks("settle/ack"):
+	case s.breaks("settle/ack"), s.breaks("copy/acknowledged") && e.isCopy:
+		e.release()
 		return
 	case s.breaks("assignment/drained-hand-over") && s.group.owners[e.msg.Shard].to != s:
 		e.release()
@@ -169,9 +172,43 @@ func (s *source) back(one driver.Settlement, e *entry, nth int) {
 		delay = time.Duration(nth) * time.Second
 	default:
 	}
+	if delay > 0 && s.caps.DelaysByCopy {
+		s.copyOf(e, one)
+		return
+	}
 	e.release()
 	if delay > 0 {
 		e.until = time.Now().Add(delay)
+	}
+}
+
+// copyOf publishes a copy for this group, and settles the original.
+func (s *source) copyOf(e *entry, one driver.Settlement) {
+	m := *e.msg
+	m.Position += "-copy"
+	extra := append([]driver.Header{{Name: "ce_attempt", Value: strconv.Itoa(one.Attempts)}}, one.Headers...)
+	switch s.broken {
+	case "copy/content":
+		extra = nil
+	case "copy/again":
+	default:
+		m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h driver.Header) bool {
+			return slices.ContainsFunc(extra, func(x driver.Header) bool { return x.Name == h.Name })
+		})
+	}
+	m.Headers = slices.Concat(m.Headers, extra)
+	due := time.Now().Add(one.Delay)
+	for _, g := range s.group.topic.groups {
+		if g == s.group || s.breaks("copy/of-this-group-alone") {
+			g.entries = append(g.entries, &entry{stored: &stored{msg: &m}, until: due, isCopy: true})
+		}
+	}
+	if s.breaks("copy/settles-the-original") {
+		return
+	}
+	e.done = true
+	if s.breaks("copy/to-any-member") {
+		s.group.entries[len(s.group.entries)-1].done = true
 	}
 }
 

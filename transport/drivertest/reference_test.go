@@ -63,6 +63,7 @@ type entry struct {
 	*stored
 
 	done       bool
+	isCopy     bool // of a delivery that was delayed
 	owner      *source
 	token      *token
 	until      time.Time
@@ -98,6 +99,7 @@ func capsFor(c drivertest.Case) driver.Capabilities {
 	caps.InProcess = slices.Contains(c.Needs, "InProcess")
 	caps.Durable = !caps.InProcess
 	caps.OwnsShards = slices.Contains(c.Needs, "OwnsShards")
+	caps.DelaysByCopy = slices.Contains(c.Needs, "DelaysByCopy")
 	if slices.Contains(c.Needs, "MaxInFlight") {
 		caps.MaxInFlight = 8
 	}

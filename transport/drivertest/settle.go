@@ -198,13 +198,21 @@ func settleNackDelaysDiffer(e *env) {
 	m := e.join(topic, e.group())
 	held := m.take(3)
 	e.mustf(m.src.Settle(e.ctx(), []driver.Settlement{
-		{Token: held[0].Token, Outcome: driver.Nack, Delay: 6 * e.h.Quiet},
-		{Token: held[1].Token, Outcome: driver.Nack, Delay: 2 * e.h.Quiet},
+		{Token: held[0].Token, Outcome: driver.Nack, Delay: 6 * e.grain()},
+		{Token: held[1].Token, Outcome: driver.Nack, Delay: 2 * e.grain()},
 		{Token: held[2].Token, Outcome: driver.Nack},
 	}), "Settle")
 	for _, i := range []int{2, 1, 0} {
 		m.ack(m.takeOne(string(held[i].Body)))
 	}
+}
+
+// grain is a time that delays can differ by: copies wait in steps of a second.
+func (e *env) grain() time.Duration {
+	if e.caps.DelaysByCopy {
+		return max(time.Second, e.h.Quiet)
+	}
+	return e.h.Quiet
 }
 
 func settleMixed(e *env) {
