@@ -20,6 +20,7 @@ type Driver struct {
 	owned  bool
 	err    error // of the options or the client: every call returns it
 	topics topicCache
+	pub    publisher
 
 	mu      sync.Mutex
 	closed  bool
@@ -48,6 +49,9 @@ func New(client redis.UniversalClient, o *Options) *Driver {
 func newDriver(client redis.UniversalClient, o Options, owned bool) *Driver {
 	d := &Driver{client: client, o: o, log: o.Logger, owned: owned}
 	d.err = errors.Join(o.validate(), cloneable(client))
+	if d.err == nil {
+		d.pub.init(client, o)
+	}
 	return d
 }
 
@@ -140,7 +144,7 @@ func (d *Driver) usable() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return fmt.Errorf("Redis driver: %w", driver.ErrClosed)
+		return errClosed()
 	}
 	return nil
 }

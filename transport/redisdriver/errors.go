@@ -2,6 +2,7 @@ package redisdriver
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -86,4 +87,47 @@ func ended(ctx context.Context) error {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", err, cause)
+}
+
+func errClosed() error { return fmt.Errorf("Redis driver: %w", driver.ErrClosed) }
+
+// isPassing reports whether the server answered that it did nothing, and may do it
+// later.
+func isPassing(err error) bool {
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	for _, prefix := range []string{
+		"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "EXECABORT",
+		"ERR max number of clients",
+	} {
+		if strings.HasPrefix(answer.Error(), prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFinal reports whether it is no use to connect again.
+func isFinal(err error) bool {
+	var answer redis.Error
+	if errors.As(err, &answer) {
+		return !isPassing(err)
+	}
+	var certificate *tls.CertificateVerificationError
+	return errors.Is(err, redis.ErrClosed) || errors.As(err, &certificate)
+}
+
+// unconfirmed says why a message is not known to be stored.
+func unconfirmed(x *xadd) error {
+	err := x.Err()
+	var answer redis.Error
+	switch {
+	case err == nil:
+		return errors.New("the server did not say that it is stored")
+	case errors.As(err, &answer) || !x.sent:
+		return wrap(err)
+	}
+	return fmt.Errorf("no confirmation, so it may be stored or not: %w", wrap(err))
 }
