@@ -1,0 +1,84 @@
+package watermillbridge
+
+import (
+	"context"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// consumer is one subscription of a source, with the goroutine that reads it.
+type consumer struct {
+	subscriber message.Subscriber
+	ack        Acknowledger  // the same, where it is one
+	fetch      Fetcher       // the same, where it is one
+	slots      chan struct{} // one for each delivery that is not settled
+	messages   <-chan *message.Message
+	cancel     context.CancelFunc
+	done       chan struct{} // closed when the Pub/Sub has closed messages
+}
+
+// open starts one more subscription. Its context lives as long as the source.
+func (s *source) open(ctx context.Context, inFlight int) error {
+	subscriber, err := s.d.subscribe(ctx, s.sub)
+	if err != nil {
+		return err
+	}
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	messages, err := subscriber.Subscribe(life, s.sub.Topic)
+	if err != nil {
+		cancel()
+		_ = subscriber.Close()
+		return err
+	}
+	c := &consumer{
+		subscriber: subscriber, messages: messages, cancel: cancel,
+		slots: make(chan struct{}, inFlight), done: make(chan struct{}),
+	}
+	c.ack, _ = subscriber.(Acknowledger)
+	c.fetch, _ = subscriber.(Fetcher)
+	s.mu.Lock()
+	s.consumers = append(s.consumers, c)
+	s.mu.Unlock()
+	go s.pump(c)
+	return nil
+}
+
+// pump takes messages while there are slots for them.
+func (s *source) pump(c *consumer) {
+	defer close(c.done)
+	for {
+		select {
+		case c.slots <- struct{}{}:
+		case <-s.over:
+			drain(c.messages)
+			return
+		}
+		w, ok := <-c.messages
+		if !ok {
+			<-c.slots
+			s.fail(c)
+			return
+		}
+		if !s.admit(c, w) {
+			<-c.slots
+		}
+	}
+}
+
+// drain lets a subscriber that is being closed get rid of what it holds.
+func drain(messages <-chan *message.Message) {
+	for range messages { //nolint:revive // nothing is done with it: see pump
+	}
+}
+
+// leave ends the subscription: first by its context, which is all that some
+// subscribers listen to, then by Close.
+func (c *consumer) leave() error {
+	if c.ack == nil {
+		c.cancel()
+	}
+	err := c.subscriber.Close()
+	c.cancel()
+	<-c.done
+	return err
+}
