@@ -1,42 +1,137 @@
 package kafkadriver
 
 import (
-	"crypto/tls"
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+const (
+	// dialTimeout bounds one attempt to reach one broker.
+	dialTimeout = 5 * time.Second
+	// freshMetadata is how soon the client asks again where partitions are.
+	freshMetadata = 100 * time.Millisecond
+	// retryRequests is how long the client repeats a request of its own that fails
+	// in passing, unless the caller's context ends before.
+	retryRequests = 15 * time.Second
+)
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
 // connection are the options of clients that the driver makes from Options.
 func (o Options) connection() ([]kgo.Opt, error) {
-	opts := []kgo.Opt{kgo.SeedBrokers(o.Brokers...), kgo.ClientID(o.ClientID)}
-	if o.Dial != nil {
-		opts = append(opts, kgo.Dialer(o.Dial))
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(o.Brokers...),
+		kgo.ClientID(o.ClientID),
+		kgo.SoftwareNameAndVersion("anywire", "1"),
+		kgo.WithLogger(logger{o.Logger}),
+		kgo.MetadataMinAge(freshMetadata),
+		kgo.RetryTimeout(retryRequests),
+		kgo.DisableClientMetrics(), // what is sent of our own accord, nobody expects
+	}
+	dial := o.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	}
+	if o.TLS.on() {
+		cfg, err := o.TLS.config()
+		if err != nil {
+			return nil, err
+		}
+		dial = overTLS(dial, cfg)
+	}
+	opts = append(opts, kgo.Dialer(dial))
+	mechanism, err := o.SASL.mechanism()
+	if err != nil {
+		return nil, err
+	}
+	if mechanism != nil {
+		opts = append(opts, kgo.SASL(mechanism))
 	}
 	return opts, nil
 }
 
-// producerOptions are those of the client that publishes.
-func (d *Driver) producerOptions() []kgo.Opt {
-	return []kgo.Opt{
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(d.o.Linger.Std()),
-		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
+// await tries until a broker answers or ctx ends, as brokers may be starting; what
+// will not change by waiting is returned at once.
+func (d *Driver) await(ctx context.Context) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, dialTimeout)
+		err := d.client.Ping(attempt)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if hint, final := diagnose(err, d.o); final {
+			return fmt.Errorf("%w%s", wrap(err), hint)
+		}
+		select {
+		case <-ctx.Done():
+			hint, _ := diagnose(err, d.o)
+			return fmt.Errorf("%w: %w%s", context.Cause(ctx), err, hint)
+		case <-time.After(freshMetadata):
+		}
 	}
 }
 
-func codecs() []string { return []string{"none", "snappy", "lz4", "zstd", "gzip"} }
-
-func (t TLS) on() bool { return t != (TLS{}) }
-
-func (t TLS) config() (*tls.Config, error) { return &tls.Config{MinVersion: tls.VersionTLS12}, nil }
-
-func (s SASL) validate(_ bool) []error {
-	if s == (SASL{}) {
-		return nil
+// diagnose says what to do about a failure to connect, and whether trying again
+// is of no use.
+func diagnose(err error, o Options) (hint string, final bool) {
+	text := err.Error()
+	switch {
+	case isLogin(err):
+		return ": check sasl.mechanism, sasl.user and sasl.password", true
+	case strings.Contains(text, "certificate"):
+		return ": check tls.ca and tls.server_name, and the broker's certificate", true
+	case strings.Contains(text, "tls:") || strings.Contains(text, "plaintext connection speaking to a tls"):
+		if o.TLS.on() {
+			return ": does the broker speak TLS on this port", true
+		}
+		return ": the broker speaks TLS on this port: set tls", true
+	case errors.Is(err, io.EOF) && !o.TLS.on():
+		return ": the broker hung up: does this port want tls or sasl", false
+	case errors.Is(err, io.EOF):
+		return ": the broker hung up: does this port want sasl", false
 	}
-	if s.Mechanism == "" {
-		return []error{errors.New("sasl: mechanism is missing")}
+	return "", false
+}
+
+func isLogin(err error) bool {
+	for _, e := range []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState} {
+		if errors.Is(err, e) {
+			return true
+		}
 	}
-	return nil
+	// The server's proof in SCRAM and refusals of older brokers are plain texts.
+	return strings.Contains(err.Error(), "SASL") || strings.Contains(err.Error(), "sasl")
+}
+
+// logger hands on what the client library reports outside of any call.
+type logger struct{ log *slog.Logger }
+
+var _ kgo.Logger = logger{}
+
+// Level says what is worth composing: the client tells every passing trouble as a
+// warning.
+func (l logger) Level() kgo.LogLevel {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		return kgo.LogLevelInfo
+	}
+	return kgo.LogLevelError
+}
+
+// Log writes one line.
+func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	at := slog.LevelDebug
+	if level == kgo.LogLevelError {
+		at = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), at, "Kafka client", "said", msg, slog.Group("about", keyvals...))
 }

@@ -29,8 +29,8 @@ type Options struct { //nolint:recvcheck // SetLogger and SetSystem change them,
 	Linger         value.Duration `yaml:"linger" doc:"how long a message waits for company before it is sent, 0s to 2ms" default:"0s" example:"1ms"`
 	ConnectTimeout value.Duration `yaml:"connect_timeout" doc:"how long to try at start; afterwards connections are tried again for ever" default:"5s" example:"10s"`
 	PublishTimeout value.Duration `yaml:"publish_timeout" doc:"how long a publish waits for the brokers' confirmation before it counts as failed; at least 1s" default:"30s" example:"10s"`
-	MaxPending     int            `yaml:"max_pending" doc:"messages that may be on their way to the brokers, unconfirmed, over all publishers; 1 to 1000000; more wait" default:"10000" example:"50000"`
-	MaxBody        value.Size     `yaml:"max_body" doc:"the largest message, headers included; the brokers' message.max.bytes must be 48KiB larger" default:"1000000" example:"8MiB"`
+	MaxPending     value.Size     `yaml:"max_pending" doc:"bytes that may be on their way to the brokers, unconfirmed, over all publishers; more wait; at least 2 x max_body" default:"64MiB" example:"256MiB"`
+	MaxBody        value.Size     `yaml:"max_body" doc:"the largest message, headers included; topics whose max.message.bytes leaves no room for it take less" default:"1000000" example:"8MiB"`
 
 	Protocol       string         `yaml:"protocol" doc:"how a group shares its partitions: consumer (KIP-848, Kafka 4.0 or newer, refused where a broker has it not) or classic, which takes a dead worker's partitions over sooner" default:"consumer" enum:"consumer|classic" example:"classic"`
 	SessionTimeout value.Duration `yaml:"session_timeout" doc:"how long a silent worker keeps its partitions under protocol classic; 0s: the lease of the subscription plus a heartbeat. Under protocol consumer the broker decides" default:"0s" example:"10s"`
@@ -53,7 +53,6 @@ type SASL struct {
 	Password  value.Secret `yaml:"password" doc:"password of user" example:"${KAFKA_PASSWORD}"`
 	Token     value.Secret `yaml:"token" doc:"bearer token for OAUTHBEARER" example:"${KAFKA_TOKEN}"`
 	TokenFile string       `yaml:"token_file" doc:"file with the bearer token, read for each login, so that it may be renewed" example:"/run/secrets/kafka-token"`
-	Plain     bool         `yaml:"allow_plain_text" doc:"let PLAIN and OAUTHBEARER send the secret over a connection without TLS" default:"false" example:"true"`
 }
 
 // TLS names the files of a TLS connection.
@@ -71,7 +70,7 @@ const (
 	DefaultSystem         = "anywire"
 	DefaultConnectTimeout = 5 * time.Second
 	DefaultPublishTimeout = 30 * time.Second
-	DefaultMaxPending     = 10_000
+	DefaultMaxPending     = 64 * value.MiB
 	DefaultMaxBody        = value.Size(1_000_000)
 )
 
@@ -79,12 +78,11 @@ const (
 	protocolConsumer = "consumer"
 	protocolClassic  = "classic"
 
-	mostLinger  = 2 * time.Millisecond
-	mostPending = 1_000_000
+	mostLinger = 2 * time.Millisecond
 	// leastTimeout is the client's own bound.
 	leastTimeout = time.Second
 	leastBody    = 1024
-	mostBody     = 1 << 29
+	mostBody     = 64 * value.MiB // what clients read at once is bounded, too
 )
 
 func (o Options) withDefaults() Options {
@@ -118,7 +116,7 @@ func (o Options) Validate() error { return o.withDefaults().validate() }
 // validate checks values after defaults.
 func (o Options) validate() error {
 	errs := o.validateValues()
-	errs = append(errs, o.SASL.validate(o.TLS.on())...)
+	errs = append(errs, o.SASL.validate()...)
 	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
 		errs = append(errs, errors.New("tls: cert and key go together"))
 	}
@@ -143,8 +141,8 @@ func (o Options) validateValues() []error {
 	add(o.ConnectTimeout < 0, "connect_timeout %v cannot be negative", o.ConnectTimeout)
 	add(o.SessionTimeout < 0, "session_timeout %v cannot be negative", o.SessionTimeout)
 	add(o.PublishTimeout.Std() < leastTimeout, "publish_timeout %v: use at least %v", o.PublishTimeout, leastTimeout)
-	add(o.MaxPending < 1 || o.MaxPending > mostPending, "max_pending %d: use 1 to %d", o.MaxPending, mostPending)
-	add(o.MaxBody < leastBody || o.MaxBody > mostBody, "max_body %v: use 1KiB to 512MiB", o.MaxBody)
+	add(o.MaxPending < 2*o.MaxBody, "max_pending %v: use at least twice max_body, which is %v", o.MaxPending, o.MaxBody)
+	add(o.MaxBody < leastBody || o.MaxBody > mostBody, "max_body %v: use 1KiB to 64MiB", o.MaxBody)
 	if err := validName(o.System + ladderName(rungs()[0].name)); err != nil {
 		errs = append(errs, fmt.Errorf("the system's name cannot stand in names of topics: %w", err))
 	}
