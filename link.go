@@ -201,7 +201,7 @@ func (l *links) close(ctx context.Context) error {
 func (a *App) connect(ctx context.Context, name string) (*transport.Transport, error) {
 	options := &transport.Options{
 		Name: name, Logger: a.options.Logger, Observe: a.options.Observe,
-		Limits: a.limits(), Prefix: a.config.Transports[name].Prefix,
+		Limits: a.limits(), Prefix: a.config.Transports[name].Prefix, Plain: a.plainTopics(name),
 	}
 	if d, given := a.options.Drivers[name]; given {
 		if d == nil {
@@ -229,6 +229,18 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 	}
 	options.OwnsDriver = true
 	return transport.New(d, options), nil
+}
+
+// plainTopics are those of a transport that clients without CloudEvents use, with
+// the type of what those write.
+func (a *App) plainTopics(transport string) map[string]string {
+	plain := map[string]string{}
+	for topic, entry := range a.config.Topics {
+		if on, err := a.config.Where(topic); err == nil && on == transport && entry.Plain != "" {
+			plain[topic] = entry.Plain
+		}
+	}
+	return plain
 }
 
 // entryError is what is wrong with a transport, with the place of its entry. It

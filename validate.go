@@ -199,9 +199,28 @@ func (v *validation) agent(name string) {
 		v.fault(path, fmt.Sprintf("does not say where its answers go, and the handler at %s answers", handlers.answers),
 			"add produces: TOPIC, or produces: none to drop the answers")
 	}
+	v.plain(name, &agent)
 	if caps := v.capabilities(agent.Transport); caps != nil {
 		v.agentOn(path, &agent, caps)
 	}
+}
+
+// plain checks that an agent takes what its topic says that plain clients write:
+// all of that would be dead letters.
+func (v *validation) plain(name string, agent *config.Agent) {
+	wire, handlers := v.config.Topics[agent.Consumes].Plain, v.handlers[name]
+	if wire == "" || handlers == nil || agent.Others == "ignore" {
+		return
+	}
+	var takes []string
+	for _, in := range handlers.inputs {
+		if in.wire == wire || in.wire == "" {
+			return
+		}
+		takes = append(takes, in.wire)
+	}
+	v.fault("topics."+agent.Consumes+".plain", fmt.Sprintf("is %s, which no handler of agent %s takes: it takes %s",
+		wire, name, strings.Join(takes, ", ")), "name one of those, or add a handler")
 }
 
 // agentOn checks what an agent wants against what its transport can do.

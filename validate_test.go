@@ -186,3 +186,22 @@ func (c *closing) Close(context.Context) error {
 	c.closed = true
 	return nil
 }
+
+func TestValidatePlainTopic(t *testing.T) {
+	t.Parallel()
+	for wire, want := range map[string]string{
+		"research.task@1": "",
+		"research.task@2": "topics.tasks.plain: is research.task@2, which no handler of agent reader takes: it takes research.task@1",
+		"research":        `topics.tasks.plain: "research" is not the name and version of a type`,
+	} {
+		app := anywire.New(&anywire.Options{Config: &config.Config{
+			Topics: map[string]config.Topic{"tasks": {Plain: wire}},
+			Agents: map[string]config.Agent{"reader": {Consumes: "tasks"}},
+		}})
+		anywire.Consume(app, "reader", func(context.Context, Task) error { return nil })
+		err := app.Validate()
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", wire, err, want)
+		}
+	}
+}

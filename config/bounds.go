@@ -29,6 +29,18 @@ var (
 	prefixRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*\.?$`)
 )
 
+// wireRule is the grammar of envelope.ParseType, which this package does not
+// import; maxName is the longest name there, too.
+var wireRule = regexp.MustCompile(`^([a-z][a-z0-9_-]*(?:\.[a-z][a-z0-9_-]*)*)@[1-9][0-9]{0,5}$`)
+
+// wireType checks the name and version of a type of messages.
+func (k *checker) wireType(path, wire string) {
+	if m := wireRule.FindStringSubmatch(wire); len(m) < 2 || len(m[1]) > maxName {
+		k.fault(path, quoteRaw(wire)+" is not the name and version of a type",
+			"write, for example, research.task@1: words of a-z, 0-9, - and _, with single dots between them, and a number from 1 on")
+	}
+}
+
 func isPrefix(text string) bool { return len(text) <= maxName && prefixRule.MatchString(text) }
 
 // name checks a name that every broker must be able to take; an empty one is

@@ -156,6 +156,9 @@ func (k *checker) topic(name string) {
 	if topic.Transport != "" || k.given(path+".transport") {
 		k.reference(path+".transport", topic.Transport)
 	}
+	if topic.Plain != "" || k.given(path+".plain") {
+		k.wireType(path+".plain", topic.Plain)
+	}
 	k.number(path+".shards", topic.Shards, 1, 4096)
 	k.number(path+".replicas", topic.Replicas, 1, 100)
 	k.duration(path+".retention.age", topic.Retention.Age, value.Duration(time.Second), maxTime)

@@ -60,6 +60,7 @@ type Topic struct {
 	Shards    int       `yaml:"shards" doc:"number of shards, in each of which order is kept" computed:"what the topic has, 1 where it is created" example:"8"`
 	Retention Retention `yaml:"retention" doc:"how long messages are kept" computed:"the transport's" example:"{ age: 7d }"`
 	Replicas  int       `yaml:"replicas" doc:"copies that the broker keeps" computed:"the broker's" example:"3"`
+	Plain     string    `yaml:"plain" doc:"type of messages there that are no CloudEvents, as Watermill and other clients write them" computed:"none: such messages cannot be read" example:"research.task@1"`
 	Require   bool      `yaml:"require" doc:"refuse to start when the topic does not exist, instead of creating it" default:"false" example:"true"`
 }
 

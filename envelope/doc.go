@@ -36,6 +36,10 @@
 // specifies everything for implementers in other languages, with test vectors in
 // envelope/testdata.
 //
+// A [Plain] maps the messages of a topic that clients use as well which know no
+// CloudEvents; [Envelope.SetMetadata] and [Envelope.Metadata] map what those say
+// beside the payload, Watermill's metadata.
+//
 // # Errors
 //
 // There is one error type, [Error], and its [Code] is itself an error, so that

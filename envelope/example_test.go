@@ -117,3 +117,21 @@ func ExampleReject() {
 	// true rejected: task has no topic
 	// true retry after 1m0s: the model is busy
 }
+
+// A topic that plain clients write to says of which type their messages are.
+func ExamplePlain() {
+	plain, err := envelope.NewPlain(envelope.Kafka(), "tasks.research", "research.task@1", false)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var e envelope.Envelope
+	err = plain.Decode([]envelope.Header{
+		{Name: "_watermill_message_uuid", Value: "8f1c"},
+		{Name: "correlation_id", Value: "c-7"},
+		{Name: "Tenant-ID", Value: "acme"},
+	}, []byte(`{"topic":"postgres 17"}`), "0/42", &e)
+	fmt.Println(e.ID, e.Source, e.WireType(), e.CorrelationID, e.Metadata()["Tenant-ID"], err)
+	// Output:
+	// 8f1c /topics/tasks.research research.task@1 c-7 acme <nil>
+}

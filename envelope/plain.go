@@ -28,9 +28,8 @@ const (
 // NewPlain describes a topic whose plain messages are of a wire type,
 // "name@version", and come from "/topics/" and the topic. The binding is the
 // broker's. Where fields is set, a message of that broker is fields by name and
-// nothing else, as in a Redis stream: the driver takes the body from the field
-// "data", else "payload", and everything else for headers. Errors have code
-// [Invalid].
+// nothing else, as in a Redis stream: the body stands in the field "data", else
+// in "payload", and every other field is a header. Errors have code [Invalid].
 func NewPlain(b *Binding, topic, wireType string, fields bool) (*Plain, error) {
 	name, version, err := ParseType(wireType)
 	if err != nil {
@@ -83,6 +82,9 @@ func (p *Plain) Encode(dst []Header, e *Envelope) (headers []Header, body []byte
 // Errors have code [Invalid]: as by [Binding.Decode], a plain message with neither
 // UUID nor position, a UUID that is no text, metadata that cannot be read.
 func (p *Plain) Decode(headers []Header, body []byte, position string, into *Envelope) error {
+	if body == nil && p.fields {
+		headers, body = takePayload(headers)
+	}
 	if p.isEvent(headers) {
 		return p.binding.Decode(headers, body, into)
 	}
@@ -96,6 +98,26 @@ func (p *Plain) Decode(headers []Header, body []byte, position string, into *Env
 	}
 	into.SetMetadata(metadata)
 	return p.finish(into, uuid, position, nil)
+}
+
+// takePayload takes the body out of the field in which Watermill's adapter has it,
+// where the driver did not.
+func takePayload(headers []Header) (rest []Header, body []byte) {
+	i := slices.IndexFunc(headers, func(h Header) bool { return h.Name == fieldPayload })
+	if i < 0 {
+		return headers, nil
+	}
+	return slices.Concat(headers[:i], headers[i+1:]), []byte(headers[i].Value)
+}
+
+// Identify is the headers that a copy of a received message needs to be the same
+// message at another position: nil, unless its ID is the position's.
+func (p *Plain) Identify(headers []Header, e *Envelope) []Header {
+	identified := func(h Header) bool { return h.Name == MetadataUUID && h.Value != "" }
+	if p.isEvent(headers) || slices.ContainsFunc(headers, identified) {
+		return nil
+	}
+	return []Header{{MetadataUUID, e.ID}}
 }
 
 // finish gives the message its identity.

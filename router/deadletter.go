@@ -110,7 +110,7 @@ func (a *agent) letter(d *transport.Delivery, p *progress) *envelope.Envelope {
 		{envelope.AttrDeadLetterHost, cut(a.router.options.Host, 255)},
 		{envelope.AttrDeadLetterStack, p.stack},
 		{envelope.AttrDeadLetterTopic, d.Topic},
-		{envelope.AttrDeadLetterPosition, position(d.Raw)},
+		{envelope.AttrDeadLetterPosition, d.Position()},
 	} {
 		e.SetReserved(attr.name, attr.value)
 	}
@@ -129,7 +129,7 @@ func (a *agent) original(d *transport.Delivery) (*envelope.Envelope, string) {
 	}
 	headers := headersJSON(d.Raw.Headers)
 	e.SetReserved(envelope.AttrDeadLetterHeaders, headers)
-	if at := position(d.Raw); at != "" {
+	if at := d.Position(); at != "" {
 		return e, d.Topic + "\n" + at
 	}
 	return e, d.Topic + "\n" + headers + "\n" + string(d.Raw.Body)
@@ -140,21 +140,6 @@ func (a *agent) original(d *transport.Delivery) (*envelope.Envelope, string) {
 func letterID(identity, agent string, redrive int) string {
 	sum := sha256.Sum256([]byte(strconv.Itoa(len(identity)) + ":" + identity + agent + "\n" + strconv.Itoa(redrive)))
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
-}
-
-// position is where the message stood in its topic; empty: the broker does not
-// say.
-func position(m *driver.Message) string {
-	switch {
-	case m == nil:
-		return ""
-	case m.Position != "":
-		return m.Position
-	case m.Seq > 0:
-		return strconv.Itoa(m.Shard) + ":" + strconv.FormatUint(m.Seq, 10)
-	default:
-		return ""
-	}
 }
 
 // headersJSON writes raw headers as [{"name":…,"value":…}], in their order; a
@@ -236,7 +221,7 @@ func fingerprint() string {
 // identified is what events name a delivery by.
 func identified(d *transport.Delivery) (id, typ string) {
 	if d.Envelope == nil {
-		return position(d.Raw), RawType
+		return d.Position(), RawType
 	}
 	return d.Envelope.ID, d.Envelope.Type
 }
@@ -244,7 +229,7 @@ func identified(d *transport.Delivery) (id, typ string) {
 // logged is what log lines name a delivery by, always a group; never a payload.
 func logged(d *transport.Delivery) any {
 	if d.Envelope == nil {
-		return slog.GroupValue(slog.String("topic", d.Topic), slog.String("position", position(d.Raw)))
+		return slog.GroupValue(slog.String("topic", d.Topic), slog.String("position", d.Position()))
 	}
 	return d.Envelope
 }

@@ -38,6 +38,10 @@ type Delivery struct {
 	State any
 }
 
+// Position is where the message stands in its topic, the same at each of its
+// deliveries; empty: the broker does not say.
+func (d *Delivery) Position() string { return positionOf(d.Raw) }
+
 // Outcome says what becomes of a delivery: [Done], [WaitInLane],
 // [RedeliverAfter] or [HandBack]. The zero Outcome is Done.
 type Outcome struct {

@@ -34,6 +34,9 @@ const (
 // when this process dies before it is settled.
 func (t *Transport) Subscribe(ctx context.Context, topic string, handle Handler, o *SubscribeOptions) error {
 	options, err := o.withDefaults(topic, t.caps)
+	if err == nil {
+		err = t.refused
+	}
 	if err != nil {
 		return fmt.Errorf("subscribe to %q on transport %q: %w", topic, t.Name(), err)
 	}

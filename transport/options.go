@@ -11,12 +11,17 @@ import (
 
 // Options configure a [Transport]. The zero value, and nil, are the defaults.
 type Options struct {
-	Name       string           // in errors, events, logs and health; default "transport"
-	Logger     *slog.Logger     // nil discards
-	Observe    func(Event)      // called while work waits, so it must be quick; nil: none
-	Limits     *envelope.Limits // nil: the defaults
-	Prefix     string           // stands before every topic and group on the broker
-	OwnsDriver bool             // Close closes the driver too
+	Name    string           // in errors, events, logs and health; default "transport"
+	Logger  *slog.Logger     // nil discards
+	Observe func(Event)      // called while work waits, so it must be quick; nil: none
+	Limits  *envelope.Limits // nil: the defaults
+	Prefix  string           // stands before every topic and group on the broker
+	// Plain names topics that clients use which know no CloudEvents, and the wire
+	// type, "name@version", of what those write there. What is published there can
+	// be read by them, too. A malformed type fails
+	// every Publish and Subscribe.
+	Plain      map[string]string
+	OwnsDriver bool // Close closes the driver too
 }
 
 // Order says which messages of a topic wait for each other.

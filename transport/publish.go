@@ -42,6 +42,9 @@ func (t *Transport) Publish(ctx context.Context, topic string, es ...*envelope.E
 	if len(es) == 0 {
 		return nil
 	}
+	if t.refused != nil {
+		return fmt.Errorf("publish to %q on transport %q: %w", topic, t.Name(), t.refused)
+	}
 	if t.closing.Load() {
 		return fmt.Errorf("publish to %q on transport %q: %w", topic, t.Name(), driver.ErrClosed)
 	}
@@ -137,9 +140,12 @@ func (t *Transport) fill(m *driver.Message, b *batch, topic string, e *envelope.
 		return
 	}
 	start := len(b.headers)
-	b.headers = t.binding.Encode(b.headers, e)
+	if p := t.plain[topic]; p != nil {
+		b.headers, m.Body = p.Encode(b.headers, e)
+	} else {
+		b.headers, m.Body = t.binding.Encode(b.headers, e), e.Data
+	}
 	m.Headers = b.headers[start:len(b.headers):len(b.headers)]
-	m.Body = e.Data
 }
 
 // dedupID is the message's, or that of the dead letter that it is.

@@ -16,10 +16,11 @@ type settlement struct {
 	out Outcome
 }
 
-func (o Outcome) settlement(token driver.Token) driver.Settlement {
+func (o Outcome) settlement(t *task) driver.Settlement {
+	token := t.Raw.Token
 	switch o.kind {
 	case redeliver:
-		return driver.Settlement{Token: token, Outcome: driver.Nack, Delay: o.wait, Attempts: o.attempts}
+		return driver.Settlement{Token: token, Outcome: driver.Nack, Delay: o.wait, Attempts: o.attempts, Headers: t.copied()}
 	case handBack:
 		return driver.Settlement{Token: token, Outcome: driver.HandBack}
 	case done, waitInLane:
@@ -106,7 +107,7 @@ func (src *source) send(batch []settlement) bool {
 	s := src.sub
 	calls := make([]driver.Settlement, 0, len(batch))
 	for _, one := range batch {
-		calls = append(calls, one.out.settlement(one.t.Raw.Token))
+		calls = append(calls, one.out.settlement(one.t))
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(src.ctx), s.o.Lease)
 	err := src.driver.Settle(ctx, calls)

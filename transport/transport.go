@@ -33,6 +33,8 @@ type Transport struct {
 	driver   driver.Driver
 	caps     driver.Capabilities
 	binding  *envelope.Binding
+	plain    map[string]*envelope.Plain // by topic
+	refused  error                      // why the options cannot be used
 	options  Options
 	limits   envelope.Limits
 	mostBody int // of a message that is received
@@ -64,6 +66,7 @@ func New(d driver.Driver, o *Options) *Transport {
 		2*cmp.Or(t.limits.AttributeBytes, envelope.DefaultAttributeBytesLimit)
 	style := t.caps.Headers
 	t.binding = envelope.NewBinding(style.Prefix, style.ContentType, style.Percent)
+	t.plain, t.refused = plainTopics(t.binding, t.options.Plain, style.Fields)
 	t.batches.New = func() any { return new(batch) }
 	t.ended = sync.NewCond(&t.mu)
 	return t
@@ -243,6 +246,10 @@ func (t *Transport) decode(m *driver.Message, topic string, into *envelope.Envel
 func (t *Transport) read(m *driver.Message, topic string, into *envelope.Envelope) error {
 	if local, ok := m.Local.(*envelope.Envelope); ok {
 		*into = *local
+	} else if p := t.plain[topic]; p != nil {
+		if err := readPlain(p, m, into); err != nil {
+			return err
+		}
 	} else if err := t.binding.Decode(m.Headers, m.Body, into); err != nil {
 		return err
 	}
