@@ -1,0 +1,247 @@
+package kafkadriver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/anywire/anywire/transport/driver"
+)
+
+// closeTime bounds what Close of a source waits for where its caller does not.
+const closeTime = 20 * time.Second
+
+// member is one client in a group. Its work is divided by file: assign.go follows
+// the group, flow.go fetches, commit.go writes down what is done, beat.go knows
+// whether the group still counts us in.
+type member struct {
+	terms
+
+	d      *Driver
+	client *kgo.Client
+	ctx    context.Context //nolint:containedctx // the member's life
+	cancel context.CancelFunc
+	work   sync.WaitGroup // the poller and the committer
+	pulse  pulse
+	told   chan struct{} // there is something to commit; one signal is kept
+	hungry chan struct{} // something may be fetched; one signal is kept
+	flow   sync.Mutex    // one after the other changes what is paused
+
+	mu      sync.Mutex
+	closing bool
+	dead    error                 // why nothing will come any more
+	readers map[string][]*source  // by topic; the first gets what is new
+	leaving map[string]*departure // topics that were given up and not revoked yet
+	parts   map[place]*partition  // that are assigned
+	next    *round                // of the commit that will be made next
+	resume  map[string][]int32    // what was paused and is gone
+	polling context.CancelFunc    // ends the poll that runs; nil: none
+	turned  chan struct{}         // closed when it has ended and its records are put away
+}
+
+// departure is a topic that is being given up.
+type departure struct{ over chan struct{} }
+
+// newMember makes the client of a first source; it joins by itself.
+func (d *Driver) newMember(s *source, t terms) (*member, error) {
+	m := &member{
+		terms: t, d: d,
+		told: make(chan struct{}, 1), hungry: make(chan struct{}, 1),
+		readers: map[string][]*source{}, leaving: map[string]*departure{}, parts: map[place]*partition{},
+		next: newRound(),
+	}
+	m.ctx, m.cancel = context.WithCancel(context.Background()) // ended by shut
+	m.pulse.init(m)
+	opts := append(d.clientOptions(), t.options()...)
+	opts = append(opts, m.options()...)
+	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(s.topics()...))...)
+	if err != nil {
+		m.cancel()
+		return nil, fmt.Errorf("client of group %q: %w", t.group, err)
+	}
+	m.mu.Lock() // callbacks may come at once
+	m.client = client
+	m.admit(s)
+	m.mu.Unlock()
+	m.work.Go(m.poll)
+	m.work.Go(m.commits)
+	return m, nil
+}
+
+// options are those that follow from how a member works.
+func (m *member) options() []kgo.Opt {
+	return []kgo.Opt{
+		kgo.WithHooks(&m.pulse),
+		kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(m.assigned),
+		kgo.OnPartitionsRevoked(m.revoked),
+		kgo.OnPartitionsLost(m.lost),
+		kgo.OnOffsetsFetched(m.fetched),
+		kgo.AdjustFetchOffsetsFn(m.begin),
+		// Where data was lost, all that is left is read: again is better than never.
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // they end what a commit has to reach beyond
+		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
+		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.DisableClientMetrics(),
+	}
+}
+
+// admit notes who reads what.
+func (m *member) admit(s *source) {
+	s.m = m
+	for _, topic := range s.topics() {
+		m.readers[topic] = append(m.readers[topic], s)
+	}
+}
+
+// attach lets a further source read by this member, unless a topic of it is read,
+// or is being given up.
+func (m *member) attach(s *source) bool {
+	m.mu.Lock()
+	taken := m.closing || m.dead != nil || len(m.readers[s.sub.Topic]) > 0
+	for _, topic := range s.topics() {
+		taken = taken || m.leaving[topic] != nil
+	}
+	if taken {
+		m.mu.Unlock()
+		return false
+	}
+	m.admit(s)
+	m.mu.Unlock()
+	m.client.AddConsumeTopics(s.topics()...)
+	return true
+}
+
+// addInbox makes the source a reader of its inbox, which it did without.
+func (m *member) addInbox(s *source, inbox string) {
+	m.mu.Lock()
+	s.inbox = inbox
+	m.readers[inbox] = append(m.readers[inbox], s)
+	m.mu.Unlock()
+	m.client.AddConsumeTopics(inbox)
+}
+
+// reader is who gets what is new of a topic.
+func (m *member) reader(topic string) *source {
+	if all := m.readers[topic]; len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// detach takes a source out. What it holds is not settled any more, and comes to
+// the next owner, at once where the broker hears of it in time.
+func (m *member) detach(ctx context.Context, s *source) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	m.d.groups.mu.Lock() // nobody attaches to a member that is about to end
+	m.mu.Lock()
+	gone := m.dismiss(s)
+	alone := len(m.readers) == 0
+	m.closing = m.closing || alone
+	m.mu.Unlock()
+	m.d.groups.mu.Unlock()
+	if alone {
+		m.d.groups.forget(m)
+	}
+	err := m.flush(ctx, m.owned())
+	if alone {
+		return errors.Join(err, m.shut(ctx))
+	}
+	return errors.Join(err, m.giveUp(ctx, gone))
+}
+
+// dismiss ends what the source holds, and returns the topics that nobody reads
+// now. What another source reads too goes on there.
+func (m *member) dismiss(s *source) []string {
+	var gone []string
+	for _, topic := range s.topics() {
+		rest := slices.DeleteFunc(m.readers[topic], func(other *source) bool { return other == s })
+		if len(rest) > 0 {
+			m.readers[topic] = rest
+		} else {
+			delete(m.readers, topic)
+			gone = append(gone, topic)
+		}
+	}
+	for _, p := range s.parts {
+		p.recall()
+		if heir := m.reader(p.topic); heir != nil && p.phase < phaseDrain {
+			p.handTo(heir)
+			heir.wake()
+		}
+	}
+	s.parts = nil
+	return gone
+}
+
+// giveUp unsubscribes from topics, and waits until the group has taken them.
+func (m *member) giveUp(ctx context.Context, topics []string) error {
+	m.mu.Lock()
+	var wait []*departure
+	for at, p := range m.parts {
+		if !slices.Contains(topics, at.topic) {
+			continue
+		}
+		p.lose()
+		delete(m.parts, at)
+		if m.leaving[at.topic] == nil {
+			m.leaving[at.topic] = &departure{make(chan struct{})}
+			wait = append(wait, m.leaving[at.topic])
+		}
+	}
+	m.mu.Unlock()
+	m.client.PurgeTopicsFromConsuming(topics...)
+	for _, one := range wait {
+		select {
+		case <-one.over:
+		case <-ctx.Done():
+			return fmt.Errorf("group %q: giving up topics %q: %w", m.group, topics, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// shut leaves the group and ends everything.
+func (m *member) shut(ctx context.Context) error {
+	m.mu.Lock()
+	for at, p := range m.parts {
+		p.lose()
+		delete(m.parts, at)
+	}
+	m.mu.Unlock()
+	err := m.client.LeaveGroupContext(ctx)
+	m.cancel()
+	m.client.CloseAllowingRebalance()
+	m.work.Wait()
+	return wrap(err)
+}
+
+// fail ends deliveries for good.
+func (m *member) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dead == nil {
+		m.dead = err
+		m.d.log.Error("a member of a group is of no use", "group", m.group, "error", err)
+	}
+	for _, all := range m.readers {
+		for _, s := range all {
+			s.wake()
+		}
+	}
+}
+
+// gone is the error of what belongs to somebody else by now.
+func (p *partition) gone() error {
+	return fmt.Errorf("partition %d of topic %q has another owner: %w", p.number, p.topic, driver.ErrStale)
+}
