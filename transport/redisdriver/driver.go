@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/anywire/anywire/transport/driver"
 )
+
+// closeGrace is how long [Driver.Close] waits for confirmations.
+const closeGrace = 2 * time.Second
 
 // Driver carries topics on one Redis. It may be used by many goroutines at once.
 type Driver struct {
@@ -18,7 +23,8 @@ type Driver struct {
 	o      Options
 	log    *slog.Logger
 	owned  bool
-	err    error // of the options or the client: every call returns it
+	err    error                  // of the options or the client: every call returns it
+	server atomic.Pointer[server] // as it was at the start; nil: not asked
 	topics topicCache
 	pub    publisher
 
@@ -28,9 +34,12 @@ type Driver struct {
 }
 
 var (
-	_ driver.Driver = (*Driver)(nil)
-	_ driver.Pinger = (*Driver)(nil)
-	_ driver.Native = (*Driver)(nil)
+	_ driver.Driver  = (*Driver)(nil)
+	_ driver.Admin   = (*Driver)(nil)
+	_ driver.Browser = (*Driver)(nil)
+	_ driver.Lagger  = (*Driver)(nil)
+	_ driver.Pinger  = (*Driver)(nil)
+	_ driver.Native  = (*Driver)(nil)
 )
 
 // New makes a driver on a client of the caller, who closes it after the driver:
@@ -56,7 +65,8 @@ func newDriver(client redis.UniversalClient, o Options, owned bool) *Driver {
 }
 
 // Open connects and makes a driver that owns the connections. It tries for
-// Options.ConnectTimeout; afterwards, connections are tried again for ever.
+// Options.ConnectTimeout, as a server may be starting; what waiting does not cure
+// is returned at once. Afterwards, connections are tried again for ever.
 func Open(ctx context.Context, o Options) (*Driver, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
@@ -66,10 +76,13 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("options of a Redis transport: %w", err)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.ConnectTimeout.Std(),
+		fmt.Errorf("no answer within connect_timeout %v", o.ConnectTimeout))
+	defer cancel()
 	d := newDriver(client, o, true)
-	if err := client.Ping(ctx).Err(); err != nil {
+	if err := d.probe(ctx); err != nil {
 		_ = client.Close()
-		return nil, fmt.Errorf("connect to Redis at %s: %w", redact(o.URL), wrap(err))
+		return nil, fmt.Errorf("connect to Redis at %s: %w", o.place(), err)
 	}
 	return d, nil
 }
@@ -78,13 +91,16 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 // the same.
 func Capabilities(o Options) driver.Capabilities {
 	return driver.Capabilities{
-		Durable:     true,
-		Order:       true,
-		DelayedNack: true,
-		Counts:      true,
-		StartTime:   true,
-		MaxBody:     int(o.withDefaults().MaxBody),
-		Headers:     driver.HeaderStyle{Prefix: attributePrefix, ContentType: contentType},
+		Durable:        true,
+		Order:          true,
+		OrderedPublish: true,
+		DelayedNack:    true,
+		Counts:         true,
+		Browse:         true,
+		Lag:            true,
+		StartTime:      true,
+		MaxBody:        int(o.withDefaults().MaxBody),
+		Headers:        driver.HeaderStyle{Prefix: attributePrefix, ContentType: contentType, Fields: true},
 	}
 }
 
@@ -118,22 +134,27 @@ func (d *Driver) Ping(ctx context.Context) error {
 }
 
 // Close frees the driver's connections, and those of the client if [Open] made
-// it.
-func (d *Driver) Close(context.Context) error {
+// it. Messages that are under way get closeGrace to be confirmed.
+func (d *Driver) Close(ctx context.Context) error {
 	d.mu.Lock()
 	again, readers := d.closed, d.readers
 	d.closed = true
 	d.mu.Unlock()
-	if again {
+	if again || d.err != nil {
 		return nil
 	}
-	if readers != nil {
-		_ = readers.Close() // it has nothing to say
-	}
+	grace, cancel := context.WithTimeout(ctx, closeGrace)
+	defer cancel()
+	d.pub.close(grace)
+	var err error
 	if d.owned {
-		return d.client.Close()
+		err = d.client.Close() // which ends what is still under way
 	}
-	return nil
+	if readers != nil {
+		err = errors.Join(err, readers.Close())
+	}
+	d.pub.close(ctx)
+	return err
 }
 
 // usable is the error of a driver that can do nothing.

@@ -115,8 +115,12 @@ func isFinal(err error) bool {
 	if errors.As(err, &answer) {
 		return !isPassing(err)
 	}
-	var certificate *tls.CertificateVerificationError
-	return errors.Is(err, redis.ErrClosed) || errors.As(err, &certificate)
+	var (
+		own         final
+		certificate *tls.CertificateVerificationError
+		plain       tls.RecordHeaderError
+	)
+	return errors.Is(err, redis.ErrClosed) || errors.As(err, &own) || errors.As(err, &certificate) || errors.As(err, &plain)
 }
 
 // unconfirmed says why a message is not known to be stored.

@@ -14,6 +14,7 @@ const (
 	contentType     = "content-type"
 	keyField        = attributePrefix + "partitionkey"
 	bodyField       = "data"
+	payloadField    = "payload" // the body's, where Watermill's adapter wrote it, or we did for its readers
 	packedField     = "ce"
 )
 
@@ -55,7 +56,21 @@ func decodeEntry(fields []string) *driver.Message {
 	if len(fields)%2 == 1 { // no server sends that
 		add(fields[len(fields)-1], "")
 	}
+	if !hasBody {
+		takePayload(m)
+	}
 	return m
+}
+
+// takePayload makes the body of the field in which Watermill's adapter has it.
+func takePayload(m *driver.Message) {
+	for i, h := range m.Headers {
+		if h.Name == payloadField {
+			m.Body = append(make([]byte, 0, len(h.Value)), h.Value...)
+			m.Headers = append(m.Headers[:i], m.Headers[i+1:]...)
+			return
+		}
+	}
 }
 
 // headerOf is the header of an attribute in the packed form.

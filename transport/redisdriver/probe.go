@@ -1,0 +1,88 @@
+package redisdriver
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// probePause is how long a start waits between two tries.
+const probePause = 100 * time.Millisecond
+
+// probe tries until the server answers, or ctx ends, and finds out whether it is
+// one that the driver can work with.
+func (d *Driver) probe(ctx context.Context) error {
+	for {
+		err := d.tryProbe(ctx)
+		if err == nil {
+			return d.checkBulk(ctx)
+		}
+		if isFinal(err) {
+			return wrap(err)
+		}
+		if !pause(ctx, probePause) {
+			return fmt.Errorf("%w: %w", ended(ctx), wrap(err))
+		}
+	}
+}
+
+// tryProbe asks once.
+func (d *Driver) tryProbe(ctx context.Context) error {
+	if err := d.client.Ping(ctx).Err(); err != nil {
+		return err
+	}
+	s, err := askServer(ctx, d.client)
+	if err != nil {
+		if isAnswer(err, "NOPERM") {
+			d.log.Info("Redis does not say its version: the user lacks the right to INFO")
+			return nil
+		}
+		return err
+	}
+	d.server.Store(s)
+	if err := s.tooOld(); err != nil {
+		return final{err}
+	}
+	switch {
+	case s.mode == "sentinel":
+		return final{fmt.Errorf("this is a Sentinel: name it in sentinel.addresses")}
+	case s.mode == "cluster" && !d.o.Cluster:
+		return final{fmt.Errorf("this is a node of a Redis Cluster: set cluster: true")}
+	case s.role == "slave" && !d.o.Cluster:
+		return fmt.Errorf("this is a replica of %s:%s: connect to that, or let sentinels name the master",
+			s.fields["master_host"], s.fields["master_port"])
+	}
+	if !s.tested() {
+		d.log.Info("the driver is not tested with this version", "server", s.String(), "tested", "Redis "+testedVersion)
+	}
+	return nil
+}
+
+// checkBulk compares max_body with what the server takes, where it may be asked.
+func (d *Driver) checkBulk(ctx context.Context) error {
+	const key = "proto-max-bulk-len"
+	found, err := d.client.ConfigGet(ctx, key).Result()
+	if err != nil {
+		return nil // whoever may not ask finds out with the first message that is too large
+	}
+	limit, err := strconv.ParseInt(found[key], 10, 64)
+	if err != nil || limit >= int64(d.o.MaxBody) {
+		return nil
+	}
+	return fmt.Errorf("%s of the server is %d bytes, max_body %v: set max_body to %d or less", key, limit, d.o.MaxBody, limit)
+}
+
+// final is an error that waiting does not cure.
+type final struct{ error }
+
+func (f final) Unwrap() error { return f.error }
+
+// place names the server for people, without a password.
+func (o Options) place() string {
+	if o.Sentinel.given() {
+		return fmt.Sprintf("master %q of the sentinels %s", o.Sentinel.Master, strings.Join(o.Sentinel.Addresses, ", "))
+	}
+	return redact(o.URL)
+}
