@@ -39,6 +39,8 @@ type Options struct { //nolint:recvcheck // SetLogger changes them, all else rea
 	MaxPending     int            `yaml:"max_pending" doc:"messages that may be on their way to the server, unconfirmed, over all publishers; 1 to 65536; more wait" default:"4096" example:"16384"`
 	MaxBody        value.Size     `yaml:"max_body" doc:"the largest message, headers included; the server's max_payload must be no smaller" default:"1MiB" example:"8MiB"`
 
+	Monitoring string `yaml:"monitoring" doc:"address of the server's monitoring, where anywire doctor reads what a client is not told, such as sync_interval; none: it is not asked" computed:"the server's host, port 8222" example:"http://localhost:8222"`
+
 	// Logger gets what the client library reports outside of any call; nil
 	// discards. Not in YAML.
 	Logger *slog.Logger `yaml:"-"`

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/anywire/anywire/transport/driver"
 )
 
 // lockName is the file that the owner of a folder holds a lock on. It says who
@@ -15,7 +17,7 @@ import (
 const lockName = "anywire.lock"
 
 // errLocked is what lockFile says of a file that somebody else holds.
-var errLocked = errors.New("locked")
+var errLocked = fmt.Errorf("locked: %w", driver.ErrHeld)
 
 type folderLock struct {
 	file    *os.File

@@ -105,7 +105,8 @@ func (o Options) address() (host string, port int, err error) {
 // client are the options of the driver on our own server.
 func (o Options) client() natsdriver.Options {
 	return natsdriver.Options{
-		URL: "nats://embedded", PublishTimeout: o.PublishTimeout, MaxPending: o.MaxPending, MaxBody: o.MaxBody, Logger: o.Logger,
+		URL: "nats://embedded", Monitoring: "none", // it is our own server
+		PublishTimeout: o.PublishTimeout, MaxPending: o.MaxPending, MaxBody: o.MaxBody, Logger: o.Logger,
 	}
 }
 
