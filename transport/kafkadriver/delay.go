@@ -222,6 +222,7 @@ func (l *ladder) ensure(ctx context.Context, name string) (*topic, error) {
 	if err := l.d.ensure(ctx, name); err != nil {
 		return nil, err
 	}
+	signal(l.look)
 	return l.d.topics.get(name), nil
 }
 

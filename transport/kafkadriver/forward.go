@@ -167,7 +167,9 @@ func (f *forwarder) hold(m *driver.Message) {
 			"position", m.Position, "parked_in", f.d.o.System+ladderName(parked), "error", err)
 	} else {
 		h.to, h.at, h.due = to, at, at
-		if over := m.Published.Add(f.rung.wait); over.Before(at.Add(-closeBy)) {
+		over := m.Published.Add(f.rung.wait)
+		// What was due before it came here makes a detour.
+		if over.Before(at.Add(-closeBy)) || at.Before(m.Published) && f.rung != rungs()[0] {
 			h.due = over
 		}
 	}
@@ -246,7 +248,7 @@ func (f *forwarder) move(ctx context.Context) {
 		}
 	}
 	for i, err := range f.send(ctx, stuck, func(r *kgo.Record, h *held) error { return f.detour(ctx, r, h, now) }) {
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			stuck[i].due = time.Now().Add(forwardBackoff)
 			f.complain(err)
 		}

@@ -67,6 +67,9 @@ func (d *Driver) Subscribe(ctx context.Context, sub driver.Subscription) (driver
 	if err := d.join(s, t); err != nil {
 		return nil, err
 	}
+	if sub.Group != d.ladder.group() {
+		d.ladder.start()
+	}
 	return s, nil
 }
 
