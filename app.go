@@ -125,6 +125,16 @@ func (a *App) Transport(name string) (*transport.Transport, error) {
 	return a.links.open(ctx, name)
 }
 
+// TransportOf returns the transport on which a topic lives, and opens it if need
+// be: that of the agent that consumes it or whose dead letters it holds, else the
+// default. It stays the app's: do not close it.
+func (a *App) TransportOf(topic string) (*transport.Transport, error) {
+	a.mu.Lock()
+	a.prepare()
+	a.mu.Unlock()
+	return a.links.route(topic)
+}
+
 // mustBeOpen panics where registration is over. The caller holds the lock.
 func (a *App) mustBeOpen(what string) {
 	if a.sealed != "" {

@@ -46,7 +46,7 @@ type job struct {
 // app is what a job needs of *anywire.App.
 type app interface {
 	Publish(ctx context.Context, topic string, v anywire.Typed, o ...anywire.SendOption) error
-	Transport(name string) (*transport.Transport, error)
+	TransportOf(topic string) (*transport.Transport, error)
 }
 
 // run is the job, beside the agents. When it returns the app drains.
@@ -206,13 +206,14 @@ func (r *round) send(ctx context.Context, documents *os.Root, id string) error {
 // processes write. What keeps it from reading is tried again, unless the
 // transport cannot show messages at all.
 func (r *round) follow(ctx context.Context, agent string) error {
-	t, err := r.app.Transport("")
+	topic := agent + ".dead"
+	t, err := r.app.TransportOf(topic)
 	if err != nil {
 		return err
 	}
 	start := driver.Start{At: driver.StartTime, Time: r.began.Add(-earlier)}
 	for {
-		err := t.Browse(ctx, agent+".dead", start, true, func(d *transport.Delivery) bool {
+		err := t.Browse(ctx, topic, start, true, func(d *transport.Delivery) bool {
 			if d.Envelope != nil {
 				r.take(agent, d.Envelope)
 			}

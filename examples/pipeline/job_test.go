@@ -23,7 +23,7 @@ type stub struct {
 	publish func(Task) error
 }
 
-func (s stub) Transport(string) (*transport.Transport, error) { return s.t, nil }
+func (s stub) TransportOf(string) (*transport.Transport, error) { return s.t, nil }
 
 func (s stub) Publish(_ context.Context, _ string, v anywire.Typed, _ ...anywire.SendOption) error {
 	task, _ := v.(Task)
