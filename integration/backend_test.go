@@ -32,7 +32,7 @@ var backends = []backend{
 	{name: "memory", start: startMemory(memory.Options{})},
 	{name: "paranoid", start: startMemory(memory.Options{Paranoid: &memory.Paranoid{Seed: 7}})},
 	{name: "embedded", start: startEmbedded(embedded.Options{}), loose: startEmbedded(embedded.Options{Sync: "1s"})},
-	{name: "nats", start: startNATS(natsdriver.Options{}), loose: startNATS(natsdriver.Options{Storage: "memory"})},
+	{name: "nats", start: brokers["nats"].start, loose: startNATS(natsdriver.Options{Storage: "memory"})},
 }
 
 // world is the broker of one test. Each app of the test joins it as a process of
@@ -70,21 +70,18 @@ func startEmbedded(o embedded.Options) func(t *testing.T) *world {
 	}
 }
 
-// startNATS is on the server that the tests share.
+// start is on the server that the tests share.
+func (b *broker) start(t *testing.T) *world {
+	t.Helper()
+	return b.world(t, b.shared(t))
+}
+
 func startNATS(o natsdriver.Options) func(t *testing.T) *world {
 	return func(t *testing.T) *world {
 		t.Helper()
-		return onNATS(t, brokertest.SharedNATS(t), o)
+		o.URL = brokertest.SharedNATS(t).URL
+		return brokers["nats"].worldWith(t, o)
 	}
-}
-
-func onNATS(t *testing.T, server *brokertest.Server, o natsdriver.Options) *world {
-	t.Helper()
-	o.URL = server.URL
-	return remote(t, config.Transport{Kind: "nats", Options: o}, func(t *testing.T) (driver.Driver, error) {
-		t.Helper()
-		return natsdriver.Open(t.Context(), o)
-	})
 }
 
 // inProcess is a world whose broker is an object of this process.
@@ -107,6 +104,13 @@ func remote(t *testing.T, entry config.Transport, open func(t *testing.T) (drive
 		t.Cleanup(func() { closeDriver(t, d) })
 		return d
 	}}
+}
+
+// beside is the same broker with another prefix.
+func (w *world) beside(name string) *world {
+	other := *w
+	other.entry.Prefix += name + "."
+	return &other
 }
 
 func closeDriver(t *testing.T, d driver.Driver) {

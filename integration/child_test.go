@@ -20,7 +20,6 @@ import (
 	"github.com/anywire/anywire/all"
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/config/value"
-	"github.com/anywire/anywire/transport/natsdriver"
 	"github.com/anywire/anywire/transport/natsdriver/embedded"
 )
 
@@ -29,12 +28,13 @@ const roleVariable = "ANYWIRE_INTEGRATION_ROLE"
 
 // role is what a worker process does: it runs the agent "worker" on topic jobs.
 type role struct {
-	URL, Dir, Prefix string // of a server, or of an embedded one
-	Order            string
-	Lease            time.Duration
-	Publish          int    // so many jobs first
-	Hang             bool   // in the handlers, for ever
-	Journal          string // a file: lines "published", "start K/N", "done K/N"
+	Broker, URL, Prefix string // of a server
+	Dir                 string // of an embedded one
+	Order               string
+	Lease               time.Duration
+	Publish             int    // so many jobs first
+	Hang                bool   // in the handlers, for ever
+	Journal             string // a file: lines "published", "start K/N", "done K/N"
 }
 
 // playRole is the main function of a worker process. Its exit codes are those of
@@ -77,9 +77,9 @@ func (r role) play(ctx context.Context) error {
 }
 
 func (r role) app(note func(format string, args ...any)) *anywire.App {
-	entry := config.Transport{Kind: "nats", Prefix: r.Prefix, Options: natsdriver.Options{URL: r.URL}}
-	if r.Dir != "" {
-		entry = config.Transport{Kind: "embedded", Prefix: r.Prefix, Options: embedded.Options{Dir: r.Dir}}
+	entry := config.Transport{Kind: "embedded", Options: embedded.Options{Dir: r.Dir}}
+	if b := brokers[r.Broker]; b != nil {
+		entry = config.Transport{Kind: b.name, Prefix: r.Prefix, Options: b.options(r.URL, nil)}
 	}
 	o := all.Options()
 	o.Kinds = append(o.Kinds, embedded.Kind())

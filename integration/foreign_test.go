@@ -15,7 +15,6 @@ import (
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/internal/brokertest"
-	"github.com/anywire/anywire/transport/natsdriver"
 )
 
 // foreigner is a client that knows nothing but docs/wire.md.
@@ -107,7 +106,7 @@ func TestForeignClient(t *testing.T) {
 		t.Run(order, func(t *testing.T) {
 			t.Parallel()
 			server := brokertest.SharedNATS(t)
-			w := onNATS(t, server, natsdriver.Options{})
+			w := brokers["nats"].world(t, server)
 			f := newForeigner(t, server.URL, w.entry.Prefix)
 			var seen journal[string]
 			run(t, foreignApp(w, order, &seen))

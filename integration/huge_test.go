@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/anywire/anywire/internal/brokertest"
-	"github.com/anywire/anywire/transport/natsdriver"
 )
 
 // TestForeignClientAtTheBrokersLimit: a message that is as large as the server
@@ -24,7 +23,7 @@ func TestForeignClientAtTheBrokersLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := brokertest.SharedNATS(t)
-			w := onNATS(t, server, natsdriver.Options{})
+			w := brokers["nats"].world(t, server)
 			f := newForeigner(t, server.URL, w.entry.Prefix)
 			var seen journal[string]
 			app := run(t, foreignApp(w, "none", &seen))

@@ -11,9 +11,7 @@ import (
 	"github.com/anywire/anywire"
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/config/value"
-	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport"
-	"github.com/anywire/anywire/transport/natsdriver"
 )
 
 // TestBrokerOutage: a message whose publish returned nil is handled, whatever
@@ -21,38 +19,74 @@ import (
 // what it waits for.
 func TestBrokerOutage(t *testing.T) {
 	t.Parallel()
-	for _, order := range []string{"none", "key"} {
-		t.Run(order, func(t *testing.T) {
-			t.Parallel()
-			server := brokertest.NATS(t)
-			p := &pipeline{w: onNATS(t, server, natsdriver.Options{}), order: order, lease: 2 * time.Second}
-			p.test(t, []accident{
-				{"kill", func(t *testing.T) {
-					t.Helper()
-					server.Kill(t)
-					p.awaitWaiting(t)
-					server.Start(t)
-				}},
-				{"pause", func(t *testing.T) {
-					t.Helper()
-					server.Pause(t)
-					_ = pause(t.Context(), 3*p.lease/2) // beyond a lease: the accident itself, not a wait for something
-					server.Resume(t)
-				}},
-				{"kill again", func(t *testing.T) {
-					t.Helper()
-					server.Kill(t)
-					server.Start(t)
-				}},
-			})
+	eachBroker(t, func(t *testing.T, b *broker) {
+		t.Helper()
+		server := b.own(t)
+		runAccidents(t, b.world(t, server), outage, []accident{
+			{"killed", func(t *testing.T, ps []*pipeline) {
+				t.Helper()
+				server.Kill(t)
+				awaitWaiting(t, ps)
+				server.Start(t)
+			}},
+			{"terminated", func(t *testing.T, ps []*pipeline) {
+				t.Helper()
+				server.Stop(t)
+				awaitWaiting(t, ps)
+				server.Start(t)
+			}},
+			{"stopped beyond a lease", func(t *testing.T, _ []*pipeline) {
+				t.Helper()
+				server.Pause(t)
+				last(t, 3*outage/2)
+				server.Resume(t)
+			}},
+			{"killed and started at once", func(t *testing.T, _ []*pipeline) {
+				t.Helper()
+				server.Kill(t)
+				server.Start(t)
+			}},
 		})
+	})
+}
+
+// outage is the lease in tests of what happens to brokers.
+const outage = 2 * time.Second
+
+// accident is what happens to a broker, or on the way to it.
+type accident struct {
+	name string
+	hit  func(t *testing.T, ps []*pipeline)
+}
+
+// runAccidents has one accident after the other happen to two pipelines, without
+// order and with order by key. Each is a subtest: messages flow again after it.
+// In the end nothing that was confirmed is missing.
+func runAccidents(t *testing.T, w *world, lease time.Duration, accidents []accident) {
+	t.Helper()
+	var ps []*pipeline
+	for _, order := range []string{"none", "key"} {
+		p := &pipeline{w: w.beside(order), order: order, lease: lease}
+		p.start(t)
+		ps = append(ps, p)
+	}
+	for _, a := range accidents {
+		t.Run(a.name, func(t *testing.T) {
+			t.Helper()
+			awaitProgress(t, ps)
+			a.hit(t, ps)
+			awaitProgress(t, ps)
+		})
+	}
+	for _, p := range ps {
+		p.finish(t)
 	}
 }
 
-// accident is what happens to a broker.
-type accident struct {
-	name string
-	hit  func(t *testing.T)
+// last is an accident that takes d: that is no wait for anything.
+func last(t *testing.T, d time.Duration) {
+	t.Helper()
+	_ = pause(t.Context(), d)
 }
 
 // pipeline is three hops under a publisher that never stops.
@@ -61,6 +95,7 @@ type pipeline struct {
 	order string
 	lease time.Duration
 	app   *running
+	stop  func() // ends the publisher
 
 	done journal[Job]
 
@@ -69,36 +104,47 @@ type pipeline struct {
 	unknown   int
 }
 
-func (p *pipeline) test(t *testing.T, accidents []accident) {
+// start starts all of it.
+func (p *pipeline) start(t *testing.T) {
 	t.Helper()
 	p.confirmed = map[Job]bool{}
 	p.app = run(t, p.build())
-	ctx, stop := context.WithCancel(t.Context())
-	var group sync.WaitGroup
-	group.Go(func() { p.publish(ctx) })
-	for _, a := range accidents {
-		p.awaitProgress(t, "before "+a.name)
-		a.hit(t)
-	}
-	p.awaitProgress(t, "in the end")
-	stop()
-	group.Wait()
-	await(t, "everything that was confirmed is handled", func() bool { return len(p.missing()) == 0 },
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.publish(ctx)
+	}()
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		<-ended
+	})
+	t.Cleanup(p.stop)
+}
+
+// finish ends the publisher and checks what has become of its messages.
+func (p *pipeline) finish(t *testing.T) {
+	t.Helper()
+	p.stop()
+	await(t, "everything that was confirmed is handled, order "+p.order, func() bool { return len(p.missing()) == 0 },
 		func() any { return fmt.Sprintf("missing %v of %d", p.missing(), len(p.confirmed)) })
-	for _, h := range p.app.Health().Agents {
-		if h.State != transport.Running {
-			t.Errorf("agent %s is %s: %s", h.Agent, h.State, h.Reason)
+	await(t, "every agent runs", func() bool {
+		for _, h := range p.app.Health().Agents {
+			if h.State != transport.Running {
+				return false
+			}
 		}
-	}
+		return true
+	}, func() any { return fmt.Sprintf("health %+v", p.app.Health()) })
 	for _, agent := range []string{"one", "two", "three"} {
 		if dead := browse(t, p.app.App, agent+".dead"); len(dead) > 0 {
 			t.Errorf("%d healthy messages in %s.dead: %v", len(dead), agent, deadLetter(dead[0]))
 		}
 	}
 	if p.order != "none" {
-		p.checkOrder(t)
+		checkRising(t, p.done.all())
 	}
-	t.Logf("%d confirmed, %d not, %d handled", len(p.confirmed), p.unknown, len(p.done.all()))
+	t.Logf("order %s: %d confirmed, %d not, %d handled", p.order, len(p.confirmed), p.unknown, len(p.done.all()))
 }
 
 func (p *pipeline) build() *anywire.App {
@@ -143,34 +189,43 @@ func (p *pipeline) publish(ctx context.Context) {
 
 // awaitProgress waits until messages that are published from now on come
 // through.
-func (p *pipeline) awaitProgress(t *testing.T, when string) {
+func awaitProgress(t *testing.T, ps []*pipeline) {
 	t.Helper()
+	const enough = 30
+	for _, p := range ps {
+		confirmed := p.count()
+		await(t, "messages are confirmed, order "+p.order, func() bool { return p.count() >= confirmed+enough }, p.state)
+		done := len(p.done.all())
+		await(t, "messages flow, order "+p.order, func() bool { return len(p.done.all()) >= done+enough }, p.state)
+	}
+}
+
+// count is how many messages were confirmed.
+func (p *pipeline) count() int {
 	p.mu.Lock()
-	before := len(p.confirmed)
-	p.mu.Unlock()
-	await(t, "messages flow "+when, func() bool {
-		p.mu.Lock()
-		now := len(p.confirmed)
-		p.mu.Unlock()
-		return now >= before+50 && len(p.done.all()) >= before+50
-	}, func() any {
-		return fmt.Sprintf("%d confirmed before; %d done; health %+v", before, len(p.done.all()), p.app.Health())
-	})
+	defer p.mu.Unlock()
+	return len(p.confirmed)
+}
+
+func (p *pipeline) state() any {
+	return fmt.Sprintf("%d confirmed, %d handled, health %+v", p.count(), len(p.done.all()), p.app.Health())
 }
 
 // awaitWaiting waits until every agent says that it waits, and why.
-func (p *pipeline) awaitWaiting(t *testing.T) {
+func awaitWaiting(t *testing.T, ps []*pipeline) {
 	t.Helper()
-	await(t, "health says that the broker is away", func() bool {
-		for _, h := range p.app.Health().Agents {
-			if h.State != transport.Waiting || h.Reason == "" {
-				return false
+	for _, p := range ps {
+		await(t, "health says that the broker is away, order "+p.order, func() bool {
+			for _, h := range p.app.Health().Agents {
+				if h.State != transport.Waiting || h.Reason == "" {
+					return false
+				}
 			}
+			return true
+		}, p.state)
+		if h := p.app.Health(); !h.Live {
+			t.Errorf("a broker that is away is no reason to restart: %s", h.Reason)
 		}
-		return true
-	}, func() any { return fmt.Sprintf("health %+v", p.app.Health()) })
-	if h := p.app.Health(); !h.Live {
-		t.Errorf("a broker that is away is no reason to restart: %s", h.Reason)
 	}
 }
 
@@ -188,11 +243,6 @@ func (p *pipeline) missing() []Job {
 		}
 	}
 	return missing
-}
-
-func (p *pipeline) checkOrder(t *testing.T) {
-	t.Helper()
-	checkRising(t, p.done.all())
 }
 
 // checkRising wants the first completions of each key in published order; some

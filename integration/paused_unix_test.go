@@ -7,9 +7,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/anywire/anywire/internal/brokertest"
-	"github.com/anywire/anywire/transport/natsdriver"
 )
 
 // TestPausedWorker: a worker that stood still for longer than its lease has lost
@@ -17,32 +14,28 @@ import (
 // completions of a key keep their order.
 func TestPausedWorker(t *testing.T) {
 	t.Parallel()
-	for _, order := range []string{"none", "key"} {
-		t.Run(order, func(t *testing.T) {
-			t.Parallel()
-			const lease = time.Second
-			jobs := scale(400, 4000)
-			server := brokertest.SharedNATS(t)
-			w := onNATS(t, server, natsdriver.Options{})
-			r := role{URL: server.URL, Prefix: w.entry.Prefix, Order: order, Lease: lease, Journal: journalFile(t)}
-			first := r
-			first.Publish = jobs
-			zombie := spawn(t, first)
-			done := func() int { return beginning(linesOf(t, r.Journal), "done ") }
-			await(t, "the first works", func() bool { return done() > jobs/10 })
-			sendSignal(t, zombie, syscall.SIGSTOP)
-			before := done()
-			heir := spawn(t, r)
-			await(t, "the second works", func() bool { return done() > before+10 })
-			sendSignal(t, zombie, syscall.SIGCONT)
-			await(t, "everything is handled", func() bool { return done() == jobs }, func() any { return done() })
-			zombie.drain(t)
-			heir.drain(t)
-			if order == "key" {
-				checkRising(t, completions(t, r.Journal))
-			}
-		})
-	}
+	eachBrokerOrder(t, func(t *testing.T, b *broker, order string) {
+		t.Helper()
+		const lease = time.Second
+		jobs := scale(400, 4000)
+		r := b.role(t, b.shared(t), order, lease)
+		first := r
+		first.Publish = jobs
+		zombie := spawn(t, first)
+		done := func() int { return beginning(linesOf(t, r.Journal), "done ") }
+		await(t, "the first works", func() bool { return done() > jobs/10 })
+		sendSignal(t, zombie, syscall.SIGSTOP)
+		before := done()
+		heir := spawn(t, r)
+		await(t, "the second works", func() bool { return done() > before+10 })
+		sendSignal(t, zombie, syscall.SIGCONT)
+		await(t, "everything is handled", func() bool { return done() == jobs }, func() any { return done() })
+		zombie.drain(t)
+		heir.drain(t)
+		if order == "key" {
+			checkRising(t, completions(t, r.Journal))
+		}
+	})
 }
 
 func sendSignal(t *testing.T, c *child, s os.Signal) {
