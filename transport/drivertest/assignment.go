@@ -34,6 +34,12 @@ func assignmentCases() []Case {
 			run:      assignmentOneOwner,
 		},
 		{
+			Name:     "assignment/others-flow",
+			Sentence: "Revoked is closed when a shard moves, and the engine has Drain to settle it: the member's other shards go on meanwhile.",
+			Needs:    owns,
+			run:      assignmentOthersFlow,
+		},
+		{
 			Name:     "assignment/pause",
 			Sentence: "PauseShards stops fetching some shards of a source; pausing replaces the set.",
 			Needs:    owns,
@@ -71,18 +77,24 @@ func assignmentRevokedSet(e *env) {
 // what moves to b and what stays.
 func (e *env) rebalanced() (a, b *member, moved, stay []*driver.Message) {
 	e.Helper()
-	topic, group := e.topic(shards), e.group()
-	e.publish(topic, e.keyed(20)...)
-	s := e.reader(topic, group, 0)
+	a, b, moved, stay, _ = e.rebalancedOn(e.reader(e.topic(shards), e.group(), 0))
+	return a, b, moved, stay
+}
+
+// rebalancedOn is rebalanced on a topic of 4 shards; next is a's Receive, which
+// goes on as the engine's does.
+func (e *env) rebalancedOn(s driver.Subscription) (a, b *member, moved, stay []*driver.Message, next <-chan answer) {
+	e.Helper()
+	e.publish(s.Topic, e.keyed(20)...)
 	a = e.subscribe(s)
 	held := a.take(20)
 	b = e.subscribe(s)
-	a.receiving(e.ctx()) // a goes on as the engine does
+	next = a.receiving(e.ctx())
 	e.eventually("a shard moves to the new member", func(context.Context) bool {
 		moved, stay = split(held)
 		return len(moved) > 0
 	})
-	return a, b, moved, stay
+	return a, b, moved, stay, next
 }
 
 func split(held []*driver.Message) (moved, stay []*driver.Message) {
@@ -124,6 +136,21 @@ func assignmentDrained(e *env) {
 	a.ack(moved...)
 	a.ack(stay...)
 	b.quietFor(e.h.Lease+e.h.Quiet, "the old owner had acknowledged it")
+}
+
+// assignmentOthersFlow publishes to every shard, since more of them may move.
+func assignmentOthersFlow(e *env) {
+	s := e.reader(e.topic(shards), e.group(), 0)
+	s.Drain = 3 * e.h.Patience // so that the wait for it is no way out
+	a, _, moved, stay, next := e.rebalancedOn(s)
+	a.ack(stay...)
+	for _, key := range keysPerShard() {
+		e.publish(s.Topic, e.msg(key, "more of "+key))
+	}
+	got := e.wantAnswer(next, "messages came to the shards that stay")
+	e.mustf(got.err, "Receive")
+	a.ack(got.msgs...)
+	a.ack(moved...)
 }
 
 func assignmentOneOwner(e *env) {

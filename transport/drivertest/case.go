@@ -46,6 +46,7 @@ const (
 	needPinger         Need = "Pinger"
 	needDeclared       Need = "Harness.Declared"
 	needKill           Need = "Harness.Kill"
+	needStall          Need = "Harness.Stall"
 	needRestart        Need = "Harness.Restart"
 	needBounded        Need = "Harness.OpenBounded"
 )
@@ -62,6 +63,7 @@ func Cases() []Case {
 		settleCases(),
 		copyCases(),
 		staleCases(),
+		stallCases(),
 		leaseCases(),
 		takeoverCases(),
 		orderCases(),
@@ -147,6 +149,8 @@ func (n Need) harness(h Harness) bool {
 		return h.Declared != nil
 	case needKill:
 		return h.Kill != nil
+	case needStall:
+		return h.Stall != nil
 	case needRestart:
 		return h.Restart != nil
 	case needBounded:

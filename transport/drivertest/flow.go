@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -29,6 +30,12 @@ func flowCases() []Case {
 			Name:     "flow/held-deliveries-hold-nobody-up",
 			Sentence: "Settle in any order, in flight up to the window: an unsettled delivery does not stop the next.",
 			run:      flowHeld,
+		},
+		{
+			Name:     "flow/shards-take-turns",
+			Sentence: "Messages of one shard come in the broker's order; shards take turns.",
+			Needs:    []Need{needAdmin},
+			run:      flowTurns,
 		},
 		{
 			Name:     "flow/full-topic-blocks",
@@ -65,6 +72,37 @@ func flowWindow(e *env) {
 	}
 	e.subscribe(s).gather(keys(rest)...)
 	a.ack(held...)
+}
+
+// flowTurns publishes to the shards in turn, so that each way of being fair shows
+// all of them in the first half.
+func flowTurns(e *env) {
+	const perShard = 100
+	topic := e.topic(shards)
+	var msgs []*driver.Message
+	for i := range perShard {
+		for _, key := range keysPerShard() {
+			msgs = append(msgs, e.msg(key, fmt.Sprintf("%s:%d", key, i)))
+		}
+	}
+	e.publish(topic, msgs...)
+	s := e.subscription(topic, e.group())
+	s.Window = min(s.Window, 16)
+	m := e.subscribe(s)
+	seen := map[int]bool{}
+	ctx := e.ctx()
+	for n := 0; n < len(msgs)/2; {
+		got, err := m.receive(ctx, s.Window)
+		e.mustf(err, "Receive after %d messages", n)
+		for _, msg := range got {
+			seen[msg.Shard] = true
+		}
+		n += len(got)
+		m.ack(got...)
+	}
+	if len(seen) < shards {
+		e.Errorf("half of the messages came from %d shards of %d", len(seen), shards)
+	}
 }
 
 func flowMaxInFlight(e *env) {

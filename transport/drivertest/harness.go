@@ -36,6 +36,11 @@ type Harness struct {
 	// error. Nil where that cannot be simulated.
 	Kill func(tb testing.TB, d driver.Driver)
 
+	// Stall makes d stand still, as the death of its network or a stopped process
+	// would: its connections stay open and carry nothing either way until the suite
+	// calls resume, once. Nil where that cannot be simulated.
+	Stall func(tb testing.TB, d driver.Driver) (resume func())
+
 	// Restart stops the broker process and starts it again on the same address
 	// and data, and returns when it answers. No other case runs meanwhile. Nil
 	// where the broker cannot be restarted.

@@ -23,6 +23,9 @@ func (s *source) Settle(ctx context.Context, all []driver.Settlement) error {
 			return ctx.Err()
 		}
 	}
+	if err := s.cutOff(ctx); err != nil {
+		return err
+	}
 	if err := s.maySettle(ctx, all); err != nil {
 		return err
 	}
@@ -108,7 +111,7 @@ func (s *source) stale(e *entry) error {
 	switch s.broken {
 	case "settle/twice":
 		return errors.New("unknown delivery")
-	case "stale/ack":
+	case "stale/ack", "stall/settle":
 		e.done = true
 		return nil
 	case "stale/nack", "stale/hand-back":
@@ -247,7 +250,12 @@ func (s *source) keepsAtClose(i int, e *entry) bool {
 	return false
 }
 
-func (s *source) Extend(_ context.Context, tokens []driver.Token) (lost []driver.Token, err error) {
+func (s *source) Extend(ctx context.Context, tokens []driver.Token) (lost []driver.Token, err error) {
+	if err := s.cutOff(ctx); err != nil && !s.breaks("stall/extend-knows-nothing") {
+		return nil, err
+	} else if err != nil {
+		return nil, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(tokens) == 0 && s.breaks("settle/empty-batch") {
@@ -260,7 +268,7 @@ func (s *source) Extend(_ context.Context, tokens []driver.Token) (lost []driver
 		}
 	}
 	switch s.broken {
-	case "stale/extend-tells":
+	case "stale/extend-tells", "stall/extend-tells":
 		return nil, nil
 	case "stale/extend-names-only-the-lost":
 		if len(lost) > 0 {

@@ -52,6 +52,9 @@ func (s *source) Receive(ctx context.Context, limit int) ([]*driver.Message, err
 		defer func() { <-s.turn }()
 	}
 	for {
+		if err := s.cutOff(ctx); err != nil {
+			return nil, err
+		}
 		msgs, wake, next, err := s.try(limit)
 		if err != nil {
 			return nil, err
@@ -176,6 +179,9 @@ func (s *source) each(msgs []*driver.Message, do func(*entry)) {
 func (s *source) fetch(limit int) (msgs []*driver.Message, next time.Time) {
 	limit = s.bound(limit)
 	now := time.Now()
+	if s.breaks("flow/shards-take-turns") {
+		slices.SortStableFunc(s.group.entries, func(a, b *entry) int { return a.msg.Shard - b.msg.Shard })
+	}
 	for _, e := range s.group.entries {
 		if e.done || !s.reads(e) || !s.mine(e) || !s.wants(e) {
 			continue

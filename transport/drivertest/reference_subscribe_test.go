@@ -162,8 +162,18 @@ func (s *source) mine(e *entry) bool {
 	if a.to != s || slices.Contains(s.paused, e.msg.Shard) {
 		return false
 	}
+	if s.breaks("assignment/others-flow") && s.drains() {
+		return false
+	}
 	return a.from == nil || !slices.ContainsFunc(s.group.entries, func(o *entry) bool {
 		return o.msg.Shard == e.msg.Shard && o.owner == a.from && !o.done
+	})
+}
+
+// drains says whether a shard that moves away is not settled yet.
+func (s *source) drains() bool {
+	return slices.ContainsFunc(s.group.entries, func(e *entry) bool {
+		return e.owner == s && !e.done && s.group.owners[e.msg.Shard].to != s
 	})
 }
 

@@ -127,6 +127,7 @@ type conn struct {
 
 	dead    bool
 	closed  bool
+	stalled chan struct{} // closed when it goes on; nil: it does
 	sources []*source
 	lost    int // restarts of the broker that Publish has reported
 	done    chan struct{}
@@ -231,6 +232,50 @@ func (s *source) die() {
 	}
 }
 
+// stall cuts the driver off. Where the broker owns shards, it gives up on such a
+// member after a lease.
+func (c *conn) stall() (resume func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled = make(chan struct{})
+	for _, s := range c.sources {
+		time.AfterFunc(s.sub.Lease, s.evict)
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		close(c.stalled)
+		c.stalled = nil
+	}
+}
+
+func (s *source) evict() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stalled == nil || s.closed || s.breaks("stall/taken-over") {
+		return
+	}
+	s.releaseOwn()
+	s.leave()
+	s.changed()
+}
+
+// cutOff blocks while the driver is cut off; it is ctx's error when that ends first.
+func (c *conn) cutOff(ctx context.Context) error {
+	c.mu.Lock()
+	stalled := c.stalled
+	c.mu.Unlock()
+	if stalled == nil {
+		return nil
+	}
+	select {
+	case <-stalled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // restart is one of the broker's process.
 func (b *broker) restart() {
 	b.mu.Lock()
@@ -305,6 +350,7 @@ func harness(c drivertest.Case, broken string) drivertest.Harness {
 			return bounded.open()
 		},
 		Kill:    func(_ testing.TB, d driver.Driver) { d.(*conn).kill() },
+		Stall:   func(_ testing.TB, d driver.Driver) func() { return d.(*conn).stall() },
 		Restart: func(testing.TB) { b.restart() },
 		Lease:   200 * time.Millisecond, Patience: 5 * time.Second, Quiet: 50 * time.Millisecond,
 	}
