@@ -17,17 +17,33 @@ type consumer struct {
 	done       chan struct{} // closed when the Pub/Sub has closed messages
 }
 
-// open starts one more subscription. Its context lives as long as the source.
-func (s *source) open(ctx context.Context, inFlight int) error {
-	subscriber, err := s.d.subscribe(ctx, s.sub)
+// open starts the subscriptions of a source. What is open after an error is closed
+// with the source.
+func (s *source) open(ctx context.Context, n, inFlight int) error {
+	subscribers, err := s.d.subscribe(ctx, s.sub, n)
 	if err != nil {
 		return err
+	}
+	for i, subscriber := range subscribers {
+		if err := s.start(ctx, subscriber, inFlight); err != nil {
+			for _, unused := range subscribers[i:] {
+				_ = unused.Close()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// start opens one subscription. Its context lives as long as the source.
+func (s *source) start(ctx context.Context, subscriber message.Subscriber, inFlight int) error {
+	if r, ok := subscriber.(Reporter); ok {
+		r.Report(s.trouble)
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	messages, err := subscriber.Subscribe(life, s.sub.Topic)
 	if err != nil {
 		cancel()
-		_ = subscriber.Close()
 		return err
 	}
 	c := &consumer{

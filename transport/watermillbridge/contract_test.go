@@ -43,10 +43,14 @@ func overMemory(tb testing.TB, o Options) *Driver {
 }
 
 func subscribeTo(t *transport.Transport) SubscriberFunc {
-	return func(ctx context.Context, s driver.Subscription) (message.Subscriber, error) {
-		return NewSubscriber(t, &SubscriberOptions{
-			Group: s.Group, Start: s.Start, Ephemeral: s.Ephemeral, NackDelay: -1, CloseTimeout: -1,
-		}), nil
+	return func(_ context.Context, s driver.Subscription, n int) ([]message.Subscriber, error) {
+		var members []message.Subscriber
+		for range n {
+			members = append(members, NewSubscriber(t, &SubscriberOptions{
+				Group: s.Group, Start: s.Start, Ephemeral: s.Ephemeral, NackDelay: -1, CloseTimeout: -1,
+			}))
+		}
+		return members, nil
 	}
 }
 

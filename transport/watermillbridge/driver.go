@@ -51,11 +51,9 @@ func (d *Driver) Subscribe(ctx context.Context, sub driver.Subscription) (driver
 		consumers = min(consumers, sub.Window)
 		inFlight = min(inFlight, sub.Window/consumers)
 	}
-	for range consumers {
-		if err := s.open(ctx, inFlight); err != nil {
-			s.abandon(ctx)
-			return nil, fmt.Errorf("subscribe to %q as group %q: %w", sub.Topic, sub.Group, d.o.Wrap(err))
-		}
+	if err := s.open(ctx, consumers, inFlight); err != nil {
+		s.abandon(ctx)
+		return nil, fmt.Errorf("subscribe to %q as group %q: %w", sub.Topic, sub.Group, d.o.Wrap(err))
 	}
 	return s, nil
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/anywire/anywire/transport/driver"
 )
 
-// SubscriberFunc makes the subscriber of one member of s.Group, which begins at
-// s.Start where the group is new. It is called [Options.Consumers] times for
-// each source, each time for a member of its own, and what it returns is closed
-// with the source; [Shared] keeps a subscriber that has other users open. Where
-// the Pub/Sub cannot do what s asks for, it returns an error.
+// SubscriberFunc makes the subscribers of one source: n members of s.Group, which
+// begins at s.Start where the group is new. n is [Options.Consumers], or less
+// where the window is smaller. They are closed with the source; [Shared] keeps a
+// subscriber that has other users open. Where the Pub/Sub cannot do what s asks
+// for, it returns an error.
 //
-// A subscriber that is an [Acknowledger] is asked for what Watermill's interface
-// does not say.
-type SubscriberFunc func(ctx context.Context, s driver.Subscription) (message.Subscriber, error)
+// A subscriber that is an [Acknowledger], a [Fetcher] or a [Reporter] is asked for
+// what Watermill's interface does not say.
+type SubscriberFunc func(ctx context.Context, s driver.Subscription, n int) ([]message.Subscriber, error)
 
 // Acknowledger is a subscriber that knows what becomes of an acknowledgement.
 // Its methods are called for messages that its own Subscribe delivered, by many
@@ -27,7 +27,7 @@ type SubscriberFunc func(ctx context.Context, s driver.Subscription) (message.Su
 type Acknowledger interface {
 	// Ack acknowledges m and does not block. The function that it returns waits
 	// until the broker has confirmed; its error wraps [driver.ErrStale] if the
-	// message belongs to somebody else by now. Ack may be called again after a
+	// message belongs to somebody else by now. It may be called again after a
 	// failure.
 	Ack(m *message.Message) (confirmed func(ctx context.Context) error)
 	// Leave ends the delivery in this subscriber without acknowledging it: the
@@ -44,6 +44,16 @@ type Acknowledger interface {
 type Fetcher interface {
 	// Want says whether somebody waits for a message. It does not block.
 	Want(wanted bool)
+	// Taken says that a message stands in its place among those of the source's
+	// other subscribers. It does not block.
+	Taken(m *message.Message)
+}
+
+// Reporter is a subscriber that knows when it cannot fetch.
+type Reporter interface {
+	// Report makes the subscriber call tell with each error that keeps it from
+	// fetching. It is called once, before Subscribe.
+	Report(tell func(error))
 }
 
 // Options say what a Pub/Sub can do, honestly: the engine and validation rely on

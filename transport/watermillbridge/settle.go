@@ -48,7 +48,9 @@ func (s *source) begin(one driver.Settlement) error {
 	if d.lease != nil {
 		d.lease.Stop()
 	}
-	d.confirmed = d.acknowledge()
+	if d.confirmed == nil {
+		d.confirmed = d.acknowledge()
+	}
 	s.mu.Unlock()
 	return nil
 }

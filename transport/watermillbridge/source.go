@@ -27,6 +27,7 @@ type source struct {
 	held      map[driver.Token]*delivery
 	last      uint64 // the last token
 	broken    error  // a subscription ended by itself
+	passing   error  // what keeps a subscription from fetching, to be told once
 	closing   bool
 	leaving   sync.Once
 	left      chan struct{} // closed when every subscription is gone
@@ -109,7 +110,17 @@ func (s *source) take(most int) ([]*driver.Message, error) {
 	case s.broken != nil:
 		return nil, s.broken
 	}
-	return nil, nil
+	err := s.passing
+	s.passing = nil
+	return nil, err
+}
+
+// trouble notes why a subscription cannot fetch just now.
+func (s *source) trouble(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passing = s.d.o.Wrap(err)
+	signal(s.wake)
 }
 
 func (s *source) closedError() error {
@@ -141,6 +152,9 @@ func (s *source) admit(c *consumer, w *message.Message) bool {
 	}
 	s.held[d.Token] = d
 	s.queue = append(s.queue, d)
+	if c.fetch != nil {
+		c.fetch.Taken(w)
+	}
 	signal(s.wake)
 	return true
 }

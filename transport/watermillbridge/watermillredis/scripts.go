@@ -1,0 +1,35 @@
+package watermillredis
+
+import "github.com/redis/go-redis/v9"
+
+// ackScript acknowledges an entry that this consumer still has. It answers 1 if
+// it did, 0 if nobody has the entry, and -1 if somebody else has it: the XACK of
+// the adapter would take it away from there.
+func ackScript() *redis.Script {
+	return redis.NewScript(`
+local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
+if #p == 0 then return 0 end
+if p[1][2] ~= ARGV[3] then return -1 end
+return redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+`)
+}
+
+// leaveScript lets everybody take at once what a consumer has, by making it look
+// old, and removes a consumer that has nothing. It answers how much there was.
+func leaveScript() *redis.Script {
+	return redis.NewScript(`
+local left = 0
+local from = '-'
+while true do
+  local page = redis.call('XPENDING', KEYS[1], ARGV[1], from, '+', 100, ARGV[2])
+  for _, p in ipairs(page) do
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, p[1], 'IDLE', ARGV[3], 'JUSTID')
+    left = left + 1
+    from = '(' .. p[1]
+  end
+  if #page < 100 then break end
+end
+if left == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
+return left
+`)
+}
