@@ -2,7 +2,9 @@ package redisdriver
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,9 +79,22 @@ func (l *line) find(ctx context.Context) (*redis.Client, error) {
 	}
 }
 
+var errLine = errors.New("the connection was lost")
+
 // options are those of the node's client for one connection, whose id it learns.
+// It is never dialled again: what the server knew of it (a WATCH) would be gone
+// unnoticed, and so would a reply.
 func (l *line) options(master *redis.Client) *redis.Options {
 	o := *master.Options()
+	dial, dialled := o.Dialer, false
+	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dialled {
+			return nil, errLine
+		}
+		conn, err := dial(ctx, network, address)
+		dialled = err == nil
+		return conn, err
+	}
 	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 1, 0, 0, 0
 	o.ReadTimeout, o.PipelinePoolSize = longestBlock+lineTimeout, -1
 	before := o.OnConnect
@@ -105,11 +120,38 @@ func (l *line) do(ctx context.Context, args ...any) ([]byte, error) {
 	if err := client.Process(ctx, cmd); err != nil {
 		return nil, err
 	}
-	reply := cmd.Val()
+	return answered(cmd.Val())
+}
+
+// answered tells an error of the server from a reply.
+func answered(reply []byte) ([]byte, error) {
 	if len(reply) > 0 && reply[0] == '-' {
 		return nil, refusal(reply[1 : len(reply)-len("\r\n")])
 	}
 	return reply, nil
+}
+
+// together sends commands at once and returns their replies, errors of the server
+// included, as they came.
+func (l *line) together(ctx context.Context, commands ...[]any) ([][]byte, error) {
+	client, err := l.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pipe := client.Pipeline()
+	cmds := make([]*redis.RawCmd, len(commands))
+	for i, args := range commands {
+		cmds[i] = redis.NewRawCmd(ctx, args...)
+		_ = pipe.Process(ctx, cmds[i])
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
+	}
+	replies := make([][]byte, len(cmds))
+	for i, cmd := range cmds {
+		replies[i] = cmd.Val()
+	}
+	return replies, nil
 }
 
 // run runs a script.

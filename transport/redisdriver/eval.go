@@ -3,6 +3,7 @@ package redisdriver
 import (
 	"context"
 	"crypto/sha1" //nolint:gosec // the name that Redis gives a script
+	"embed"
 	"encoding/hex"
 
 	"github.com/redis/go-redis/v9"
@@ -14,6 +15,22 @@ type script struct{ text, sha string }
 func newScript(text string) script {
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // the name that Redis gives a script
 	return script{text, hex.EncodeToString(sum[:])}
+}
+
+//go:embed lua
+var lua embed.FS
+
+// embedded is a script of the folder lua, after what it shares with others.
+func embedded(shared, name string) script {
+	var text string
+	for _, n := range []string{shared, name} {
+		part, err := lua.ReadFile("lua/" + n + ".lua")
+		if err != nil {
+			panic(err) // a wrong name in this package
+		}
+		text += string(part)
+	}
+	return newScript(text)
 }
 
 // eval runs a script. The keys share a slot.

@@ -135,14 +135,17 @@ func (r *reader) look(ctx context.Context, n int) ([]*delivery, error) {
 	if !due && !lapsed {
 		return nil, nil
 	}
-	lease := int64(0)
+	lease, orphans := int64(0), 0
 	if lapsed {
 		lease = max(1, s.sub.Lease.Milliseconds())
 		r.looked = now
+		if now.Sub(r.searched) >= s.sub.Lease/3 {
+			r.searched, orphans = now, 1
+		}
 	}
 	var list []*delivery
 	for _, st := range r.streams {
-		got, wait, err := r.deliveries(ctx, st, takeScript, n-len(list), holding, n-len(list), lease)
+		got, wait, err := r.deliveries(ctx, st, takeScript, n-len(list), holding, n-len(list), lease, orphans)
 		list = append(list, got...)
 		if err != nil {
 			return list, err

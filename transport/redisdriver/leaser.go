@@ -15,67 +15,18 @@ import (
 // live and end in milliseconds by the server's clock, and holder; and the last
 // epoch. Epochs are the server's time in microseconds, or one more than the last:
 // they rise even after the hash was deleted.
-const leasePrelude = `
-local key, t = KEYS[1], redis.call('TIME')
-local ms, us = t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
-local function read(name)
-  local v = redis.call('HGET', key, 'lease:' .. name)
-  if not v then return nil end
-  local epoch, ttl, ends, holder = string.match(v, '^(%d+) (%d+) (%d+) (.*)$')
-  if tonumber(ends) <= ms then return nil end
-  return epoch, ttl, holder
-end
-local function write(name, epoch, ttl, holder)
-  redis.call('HSET', key, 'lease:' .. name, string.format('%s %s %.0f ', epoch, ttl, ms + ttl) .. holder)
-  redis.call('PEXPIRE', key, math.max(ttl, 30 * 86400000))
-end
-`
-
+//
 //nolint:gochecknoglobals // constants
 var (
-	acquireScript = newScript(leasePrelude + `
-local name, holder, ttl = ARGV[1], ARGV[2], ARGV[3]
-local epoch, _, by = read(name)
-if epoch and by ~= holder then return {0, by} end
-if not epoch then
-  local last = tonumber(redis.call('HGET', key, 'epoch') or 0)
-  epoch = string.format('%.0f', math.max(last + 1, us))
-  redis.call('HSET', key, 'epoch', epoch)
-end
-write(name, epoch, ttl, holder)
-return {1, epoch}`)
+	acquireScript = embedded("lease", "acquire")
 
 	// renewScript takes name, epoch, ttl and holder of each.
-	renewScript = newScript(leasePrelude + `
-local held = {}
-for i = 1, #ARGV, 4 do
-  local epoch, _, by = read(ARGV[i])
-  local mine = epoch == ARGV[i + 1] and by == ARGV[i + 3]
-  if mine then write(ARGV[i], epoch, ARGV[i + 2], by) end
-  held[#held + 1] = mine and 1 or 0
-end
-return held`)
+	renewScript = embedded("lease", "renew")
 
-	releaseScript = newScript(leasePrelude + `
-local epoch, _, by = read(ARGV[1])
-if epoch == ARGV[2] and by == ARGV[3] then redis.call('HDEL', key, 'lease:' .. ARGV[1]) end
-return 1`)
+	releaseScript = embedded("lease", "release")
 
 	// leasesScript also removes what has ended.
-	leasesScript = newScript(leasePrelude + `
-local list = {}
-for _, f in ipairs(redis.call('HKEYS', key)) do
-  local name = string.match(f, '^lease:(.*)$')
-  if name then
-    local epoch, ttl, by = read(name)
-    if epoch then
-      for _, v in ipairs({name, epoch, ttl, by}) do list[#list + 1] = v end
-    else
-      redis.call('HDEL', key, f)
-    end
-  end
-end
-return list`)
+	leasesScript = embedded("lease", "leases")
 )
 
 var _ driver.Leaser = (*Driver)(nil)

@@ -19,7 +19,11 @@ type reader struct {
 	kick    chan struct{} // a Receive waits, or what is ready should be looked at
 	turn    int           // the stream to begin with
 	last    string        // of an ordered shard: what the group has seen
+	guarded bool          // of an ordered shard: the connection watches the fence
+	woken   bool          // of an ordered shard: something is there to read
 	looked  time.Time     // for lapsed deliveries, last
+
+	searched time.Time // for what is held without a time when it is due, last
 
 	// Scratch, of one fetch after the other.
 	spans  []int
@@ -222,6 +226,6 @@ func (r *reader) poke(ctx context.Context) {
 		if !blocked || r.line.unblock(ctx) {
 			return
 		}
-		time.Sleep(between) // it is on its way to block, or back
+		pause(ctx, between) // it is on its way to block, or back
 	}
 }

@@ -96,34 +96,6 @@ func (s *source) reread(list ...*delivery) {
 	}
 }
 
-// fetchOwned reads what is new in an ordered shard, or waits for that a while. A
-// blocking read for a group could not be fenced, so it waits with a plain one.
-func (r *reader) fetchOwned(ctx context.Context, n int) ([]*delivery, error) {
-	s, st := r.s, r.streams[0]
-	start := time.Now()
-	reply, err := r.line.run(ctx, fetchScript, st.keys(), s.token, s.sub.Group, s.me, n)
-	if err != nil {
-		return nil, err
-	}
-	p := &resp{buf: reply}
-	p.array()
-	list := r.decodeEntries(p, st, start, nil)
-	for range max(p.array(), 0) {
-		p.str()
-	}
-	last := p.str()
-	if len(list) > 0 || p.err != nil {
-		return list, p.err
-	}
-	wait, ok := r.block()
-	if !ok {
-		return nil, nil
-	}
-	defer r.unblocked()
-	_, err = r.line.do(ctx, "xread", "count", 1, "block", wait.Milliseconds(), "streams", st.name, last)
-	return nil, err
-}
-
 // recover deals with a failed fetch: it returns what the engine should know.
 func (r *reader) recover(ctx context.Context, err error) error {
 	s := r.s
@@ -136,6 +108,7 @@ func (r *reader) recover(ctx context.Context, err error) error {
 		return r.rejoin(ctx, err)
 	}
 	r.line.drop()
+	r.guarded = false
 	s.mu.Lock()
 	r.unsure = true // the reply may have told of deliveries
 	s.mu.Unlock()

@@ -82,7 +82,7 @@ func (s *source) words(list []driver.Settlement, failed *failures) []*word {
 		if sorted[at] == nil {
 			sorted[at] = &word{back: kind == back}
 			if kind != ack {
-				sorted[at].script = ackScript
+				sorted[at].script = s.ackScript()
 			}
 		}
 		w := sorted[at]
@@ -97,6 +97,14 @@ func (s *source) words(list []driver.Settlement, failed *failures) []*word {
 		}
 	}
 	return words
+}
+
+// ackScript looks at each delivery, or at the fence of an ordered shard.
+func (s *source) ackScript() script {
+	if s.token != "" {
+		return ackOwnedScript
+	}
+	return ackScript
 }
 
 // index finds a stream of this source: shards are in order.
@@ -186,7 +194,7 @@ func (s *source) unsettle(words []*word) {
 func (s *source) heard(w *word, list []driver.Settlement, failed *failures) {
 	var result []int64
 	err := w.cmd.Err()
-	if cmd, ok := w.cmd.(*redis.Cmd); ok && err == nil && (s.token == "" || !w.back) {
+	if cmd, ok := w.cmd.(*redis.Cmd); ok && err == nil && s.token == "" {
 		result, err = states(cmd, len(w.list))
 	}
 	if err != nil {

@@ -1,0 +1,1 @@
+redis.call('DEL', KEYS[2]) return 1

@@ -1,0 +1,32 @@
+local age, expiry, most, bytes, t = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), now()
+local function less(a, b)
+  local am, an = string.match(a, '^(%d+)-?(%d*)$')
+  local bm, bn = string.match(b, '^(%d+)-?(%d*)$')
+  if am ~= bm then return tonumber(am) < tonumber(bm) end
+  if #an ~= #bn then return #an < #bn end
+  return an < bn
+end
+local limit
+if bytes > 0 and (redis.call('MEMORY', 'USAGE', s) or 0) > bytes then
+  limit = string.format('%.0f', t)
+elseif age >= 0 and t > age then
+  limit = string.format('%.0f', t - age)
+end
+local expired, all = {}, redis.pcall('XINFO', 'GROUPS', s)
+if not limit or all.err then return {0, expired} end
+for _, i in ipairs(all) do
+  local name = field(i, 'name')
+  local known = redis.call('HGET', records, name)
+  local seen, settled, left = string.match(known or '', '^(%d+) (%S+) %S+ (%d+)')
+  if not seen or floor(i) ~= settled then
+    redis.call('HSET', records, name, record(i, tonumber(left or 0)))
+    seen = t
+  end
+  if tonumber(seen) + expiry < t then
+    expired[#expired + 1] = name
+  else
+    local f = floor(i)
+    if less(f, limit) then limit = f end
+  end
+end
+return {redis.call('XTRIM', s, 'MINID', '~', limit, 'LIMIT', most), expired}
