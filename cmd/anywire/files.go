@@ -111,6 +111,16 @@ func writeJSON(w io.Writer, v any) error {
 	return nil
 }
 
+// writeLine writes one line of JSON, for outputs that grow.
+func writeLine(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return &failure{err}
+	}
+	return nil
+}
+
 // jsonFlag adds --json.
 func jsonFlag(cmd *cobra.Command, asJSON *bool) {
 	cmd.Flags().BoolVar(asJSON, "json", false, "print JSON")

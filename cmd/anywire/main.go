@@ -1,48 +1,97 @@
 // Command anywire helps to build and run systems of agents: it starts a project,
-// checks and explains configurations, and draws who talks to whom.
+// checks and explains configurations, draws who talks to whom, and looks into
+// running systems.
 //
 //	anywire init newsroom
-//	anywire validate -c anywire.yaml -c prod.yaml
-//	anywire explain agents.researcher
+//	anywire validate -c anywire.yaml -c prod.yaml --connect
+//	anywire publish tasks.research --type research.task@1 --data '{"topic":"rivers"}'
+//	anywire lag --watch 2s
+//	anywire doctor
 //
-// Exit codes: 0 fine, 1 failed, 2 wrong use or an invalid configuration.
+// Exit codes: 0 fine, 1 failed, 2 wrong use or an invalid configuration, 3
+// stopped by force.
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/anywire/anywire/config"
 )
 
 const (
 	exitFine   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitForced = 3
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	ctx, stop := interruptible()
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// interruptible is a context that ends with the first signal. The second one ends
+// the process.
+func interruptible() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitForced)
+	}()
+	return ctx, cancel
+}
+
+// errInterrupted is why a command ended that had more to do.
+var errInterrupted = &failure{errors.New("interrupted")}
 
 // run is the whole program, for tests too.
-func run(args []string, out, errs io.Writer) (code int) {
-	root := newRoot(out, errs)
+func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) (code int) {
+	root := newRoot(out, errs) //nolint:contextcheck // commands get it when they are executed
 	root.SetArgs(args)
-	err := root.Execute()
+	root.SetIn(in)
+	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitFine
 	}
-	if _, shown := errors.AsType[*shownError](err); !shown {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errInterrupted
+	}
+	report(errs, err)
+	if _, failed := errors.AsType[*failure](err); failed {
+		return exitFailed
+	}
+	return exitUsage
+}
+
+// report prints an error that nobody has shown yet. A problem of a configuration
+// begins with its place, as compilers have it.
+func report(errs io.Writer, err error) {
+	_, shown := errors.AsType[*shownError](err)
+	_, placed := errors.AsType[config.Problem](err)
+	switch {
+	case shown:
+	case placed:
+		fmt.Fprintln(errs, err)
+	default:
 		fmt.Fprintf(errs, "error: %v\n", err)
 	}
 	if misuse, ok := errors.AsType[*usageError](err); ok {
 		fmt.Fprintf(errs, "how it is used: %s --help\n", misuse.of.CommandPath())
 	}
-	if _, failed := errors.AsType[*failure](err); failed {
-		return exitFailed
-	}
-	return exitUsage
 }
 
 // failure is an error that is not the user's: it exits with 1.
@@ -59,6 +108,7 @@ func (e *shownError) Unwrap() error { return e.error }
 const (
 	projectGroup = "project"
 	configGroup  = "config"
+	systemGroup  = "system"
 	otherGroup   = "other"
 )
 
@@ -69,7 +119,8 @@ func newRoot(out, errs io.Writer) *cobra.Command {
 		Long: `anywire helps to build and run systems of agents: you write an agent once, as a
 function over typed messages, and say in YAML where the messages travel.
 
-Exit codes: 0 fine, 1 failed, 2 wrong use or an invalid configuration.`,
+Exit codes: 0 fine, 1 failed, 2 wrong use or an invalid configuration, 3 stopped
+by force: a first Ctrl-C ends a command in good order, a second one at once.`,
 		Version:       versionOf().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -79,10 +130,13 @@ Exit codes: 0 fine, 1 failed, 2 wrong use or an invalid configuration.`,
 	root.AddGroup(
 		&cobra.Group{ID: projectGroup, Title: "A project:"},
 		&cobra.Group{ID: configGroup, Title: "A configuration:"},
+		&cobra.Group{ID: systemGroup, Title: "A running system:"},
 		&cobra.Group{ID: otherGroup, Title: "More:"},
 	)
 	root.AddCommand(inGroup(projectGroup, initCommand())...)
 	root.AddCommand(inGroup(configGroup, validateCommand(), printCommand(), explainCommand(), graphCommand())...)
+	root.AddCommand(inGroup(systemGroup,
+		publishCommand(), tailCommand(), topicsCommand(), lagCommand(), doctorCommand())...)
 	root.AddCommand(inGroup(otherGroup, schemaCommand(), versionCommand())...)
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(otherGroup)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,11 +14,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/anywire/anywire/internal/brokertest"
 )
 
 var update = flag.Bool("update", false, "write the goldens anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(brokertest.Runner(m)) }
 
 // result is what one call of the command left.
 type result struct {
@@ -26,8 +29,13 @@ type result struct {
 }
 
 func call(args ...string) result {
+	return callWith(context.Background(), "", args...)
+}
+
+// callWith gives the command an input, and an end.
+func callWith(ctx context.Context, in string, args ...string) result {
 	var out, errs bytes.Buffer
-	code := run(args, &out, &errs)
+	code := run(ctx, args, strings.NewReader(in), &out, &errs)
 	return result{code, out.String(), errs.String()}
 }
 
@@ -68,6 +76,11 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
 		"root":       {},
+		"publish":    {"publish", "--help"},
+		"tail":       {"tail", "--help"},
+		"topics":     {"topics", "--help"},
+		"lag":        {"lag", "--help"},
+		"doctor":     {"doctor", "--help"},
 		"init":       {"init", "--help"},
 		"validate":   {"validate", "--help"},
 		"print":      {"print", "--help"},
@@ -129,22 +142,35 @@ func TestHelpIsComplete(t *testing.T) {
 func TestWrongUse(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		`anywire has no command "valdate": did you mean validate?`:                                                {"valdate"},
-		`anywire has no command "check": did you mean validate?`:                                                  {"check"},
-		`anywire has no command "new": did you mean init?`:                                                        {"new"},
-		`anywire has no command "x": there is completion, explain, graph, init, print, schema, validate, version`: {"x"},
-		`anywire schema has no command "confg": did you mean config?`:                                             {"schema", "confg"},
-		`anywire completion has no command "x": there is bash, fish, powershell, zsh`:                             {"completion", "x"},
-		`anywire has no command "grph": did you mean graph?`:                                                      {"help", "grph"},
-		`anywire validate has no flag --jsn: there is --config, --help, --json`:                                   {"validate", "--jsn"},
-		`anywire print has no flag -x: there is --config, --help`:                                                 {"print", "-x"},
-		`the flag --config needs a FILE`:                                                                          {"graph", "-c"},
-		`anywire validate takes no argument such as "a.yaml": a file is named with -c, as in -c a.yaml`:           {"validate", "a.yaml"},
-		`anywire version takes no argument such as "a"`:                                                           {"version", "a"},
-		`anywire explain takes one PATH, and there are 2 arguments: a b`:                                          {"explain", "a", "b"},
-		`anywire init takes one DIR, and there are 2 arguments: a b`:                                              {"init", "a", "b"},
-		`"a b" is no module path: write one such as example.com/newsroom`:                                         {"init", "--module", "a b", "newsroom"},
-		`"/a" is no module path: write one such as example.com/newsroom`:                                          {"init", "--module", "/a", "newsroom"},
+		`anywire has no command "valdate": did you mean validate?`: {"valdate"},
+		`anywire has no command "check": did you mean validate?`:   {"check"},
+		`anywire has no command "new": did you mean init?`:         {"new"},
+		`anywire has no command "x": there is completion, doctor, explain, graph, init, lag, print, publish, schema, tail, topics, validate, version`: {"x"},
+		`anywire schema has no command "confg": did you mean config?`:                                                                                 {"schema", "confg"},
+		`anywire completion has no command "x": there is bash, fish, powershell, zsh`:                                                                 {"completion", "x"},
+		`anywire has no command "grph": did you mean graph?`:                                                                                          {"help", "grph"},
+		`anywire validate has no flag --jsn: there is --config, --connect, --help, --json`:                                                            {"validate", "--jsn"},
+		`anywire print has no flag -x: there is --config, --help`:                                                                                     {"print", "-x"},
+		`the flag --config needs a FILE`:                                                                                                              {"graph", "-c"},
+		`anywire validate takes no argument such as "a.yaml": a file is named with -c, as in -c a.yaml`:                                               {"validate", "a.yaml"},
+		`anywire version takes no argument such as "a"`:                                                                                               {"version", "a"},
+		`anywire explain takes one PATH, and there are 2 arguments: a b`:                                                                              {"explain", "a", "b"},
+		`anywire publish needs a TOPIC: the topic of the configuration`:                                                                               {"publish"},
+		`anywire tail takes one TOPIC, and there are 2 arguments: a b`:                                                                                {"tail", "a", "b"},
+		`--type is missing: name the type of the messages, such as --type research.task@1; handlers are chosen by it`:                                 {"publish", "in", "-c", newsroom, "--data", "1"},
+		`wire type "task" has no version: write name@version`:                                                                                         {"publish", "in", "--type", "task"},
+		`--data and --file are both the payload: give one`:                                                                                            {"publish", "in", "--type", "a@1", "--data", "1", "--file", "x"},
+		`--rate -1 is negative`:       {"publish", "in", "--type", "a@1", "--rate", "-1"},
+		`--ext "a": write NAME=VALUE`: {"publish", "in", "--type", "a@1", "--ext", "a"},
+		`there is no agent "writr" in the configuration: there is archivist, researcher, writer; did you mean writer?`: {"lag", "writr", "-c", newsroom},
+		`--watch, --max-waiting and --max-age cannot be negative`:                                                      {"lag", "--max-age", "-1s", "-c", newsroom},
+		`there is no transport "nat" in the configuration: there is memory, nats; did you mean nats?`:                  {"topics", "--transport", "nat", "-c", newsroom},
+		`there is no transport "x" in the configuration: there is memory, nats`:                                        {"doctor", "--transport", "x", "-c", newsroom},
+		`--from "yesterday": use oldest, now, a time such as 2026-01-31T00:00:00Z, or an age such as 15m`:              {"tail", "in", "--from", "yesterday"},
+		`--limit -1 is negative`: {"tail", "in", "--limit", "-1"},
+		`anywire init takes one DIR, and there are 2 arguments: a b`:      {"init", "a", "b"},
+		`"a b" is no module path: write one such as example.com/newsroom`: {"init", "--module", "a b", "newsroom"},
+		`"/a" is no module path: write one such as example.com/newsroom`:  {"init", "--module", "/a", "newsroom"},
 	} {
 		r := call(args...)
 		if r.code != exitUsage || r.out != "" {
@@ -176,7 +202,7 @@ func TestWhatCannotBePrintedFails(t *testing.T) {
 		{"version", "--json"},
 	} {
 		var errs bytes.Buffer
-		if code := run(args, full{}, &errs); code != exitFailed || !strings.Contains(errs.String(), "no space left") {
+		if code := run(t.Context(), args, strings.NewReader(""), full{}, &errs); code != exitFailed || !strings.Contains(errs.String(), "no space left") {
 			t.Errorf("%v: exit %d, %q", args, code, errs.String())
 		}
 	}

@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -153,4 +156,47 @@ func flagsOf(cmd *cobra.Command) string {
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, "--"+f.Name) })
 	return strings.Join(names, ", ")
+}
+
+// needArgument wants exactly one.
+func needArgument(name, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return &usageError{of: cmd, error: fmt.Errorf("%s needs a %s: the %s", cmd.CommandPath(), name, what)}
+		}
+		return oneArgument(name)(cmd, args)
+	}
+}
+
+// completeTopic answers the topics of the configuration.
+func (f *files) completeTopic(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, _ := f.read()
+	if c == nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return newSystem(c, io.Discard).topicNames(), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeAgents answers the agents that are not named yet.
+func (f *files) completeAgents(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c, _ := f.read()
+	if c == nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(c.Agents)), func(name string) bool { return slices.Contains(args, name) })
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeTransports has --transport complete what the configuration has.
+func completeTransports(cmd *cobra.Command, f *files) {
+	err := cmd.RegisterFlagCompletionFunc("transport", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		c, _ := f.read()
+		if c == nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return newSystem(c, io.Discard).transportNames(), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag is there, and is completed once
+	}
 }
