@@ -12,9 +12,11 @@ package all
 
 import (
 	"github.com/anywire/anywire"
+	"github.com/anywire/anywire/transport/kafkadriver"
 	"github.com/anywire/anywire/transport/memory"
 	"github.com/anywire/anywire/transport/natsdriver"
 	"github.com/anywire/anywire/transport/natsdriver/embedded"
+	"github.com/anywire/anywire/transport/redisdriver"
 )
 
 // Options returns options with every kind. They are fresh each time, so the
@@ -24,5 +26,7 @@ func Options() *anywire.Options {
 		memory.Kind(),
 		embedded.Kind(),
 		natsdriver.Kind(),
+		redisdriver.Kind(),
+		kafkadriver.Kind(),
 	}}
 }

@@ -17,7 +17,7 @@ func TestEveryKindOnce(t *testing.T) {
 		names = append(names, k.KindName())
 	}
 	slices.Sort(names)
-	if got := fmt.Sprint(names); got != "[embedded memory nats]" {
+	if got := fmt.Sprint(names); got != "[embedded kafka memory nats redis]" {
 		t.Errorf("kinds %s", got)
 	}
 }
