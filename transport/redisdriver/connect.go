@@ -22,9 +22,12 @@ const (
 	blockFor = 5 * time.Second
 	// answerWithin is how long a command that does not block may take.
 	answerWithin = 10 * time.Second
-	// mostReaders bounds the connections of the second client: one blocks for
-	// each source.
-	mostReaders = 4096
+	// mostConnections is no bound in practice: each call uses one. After as many
+	// failures in a row go-redis would leave dialling to a goroutine that outlives
+	// the client.
+	mostConnections = 4096
+	// mostIdle is how many connections stay after a burst.
+	mostIdle = 16
 	// bufferSize holds a pipeline of a few hundred messages.
 	bufferSize = 64 << 10
 )
@@ -209,6 +212,7 @@ func (o Options) singleOptions(t target) *redis.Options {
 		MaxRetries: noRetry, DialTimeout: o.dialTimeout(), DialerRetries: 1,
 		ReadTimeout: answerWithin, WriteTimeout: answerWithin, ContextTimeoutEnabled: true,
 		PipelineReadBufferSize: bufferSize, PipelineWriteBufferSize: bufferSize,
+		PoolSize: mostConnections, PipelinePoolSize: mostConnections, MaxIdleConns: mostIdle,
 		MaintNotificationsConfig: noNotifications(),
 	}
 }
@@ -222,6 +226,7 @@ func (o Options) failoverOptions(t target) *redis.FailoverOptions {
 		MaxRetries: noRetry, DialTimeout: o.dialTimeout(), DialerRetries: 1,
 		ReadTimeout: answerWithin, WriteTimeout: answerWithin, ContextTimeoutEnabled: true,
 		PipelineReadBufferSize: bufferSize, PipelineWriteBufferSize: bufferSize,
+		PoolSize: mostConnections, PipelinePoolSize: mostConnections, MaxIdleConns: mostIdle,
 	}
 }
 
@@ -232,6 +237,7 @@ func (o Options) clusterOptions(t target) *redis.ClusterOptions {
 		MaxRetries: noRetry, DialTimeout: o.dialTimeout(), DialerRetries: 1,
 		ReadTimeout: answerWithin, WriteTimeout: answerWithin, ContextTimeoutEnabled: true,
 		PipelineReadBufferSize: bufferSize, PipelineWriteBufferSize: bufferSize,
+		PoolSize: mostConnections, PipelinePoolSize: mostConnections, MaxIdleConns: mostIdle,
 		MaintNotificationsConfig: noNotifications(),
 	}
 }
@@ -258,15 +264,15 @@ func cloneClient(client redis.UniversalClient) (redis.UniversalClient, error) {
 	switch c := client.(type) {
 	case *redis.Client:
 		o := *c.Options()
-		o.Protocol, o.MaxRetries, o.PoolSize, o.MinIdleConns = 2, noRetry, mostReaders, 0
-		o.MaxActiveConns, o.MaxIdleConns, o.MaxConcurrentDials = 0, 0, 0
+		o.Protocol, o.MaxRetries, o.PoolSize, o.MinIdleConns = 2, noRetry, mostConnections, 0
+		o.MaxActiveConns, o.MaxIdleConns, o.MaxConcurrentDials, o.PipelinePoolSize = 0, 0, 0, mostConnections
 		o.ReadTimeout, o.ContextTimeoutEnabled = timeout, true
 		o.ClientSideCache, o.ClientSideCacheConfig, o.MaintNotificationsConfig = nil, nil, noNotifications()
 		return redis.NewClient(&o), nil
 	case *redis.ClusterClient:
 		o := *c.Options()
-		o.Protocol, o.MaxRetries, o.PoolSize, o.MinIdleConns = 2, noRetry, mostReaders, 0
-		o.MaxActiveConns, o.MaxIdleConns, o.MaxConcurrentDials = 0, 0, 0
+		o.Protocol, o.MaxRetries, o.PoolSize, o.MinIdleConns = 2, noRetry, mostConnections, 0
+		o.MaxActiveConns, o.MaxIdleConns, o.MaxConcurrentDials, o.PipelinePoolSize = 0, 0, 0, mostConnections
 		o.ReadTimeout, o.ContextTimeoutEnabled = timeout, true
 		o.MaintNotificationsConfig = noNotifications()
 		return redis.NewClusterClient(&o), nil

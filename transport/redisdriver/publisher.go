@@ -172,7 +172,7 @@ func (p *publisher) abandon(c *call, err error) error {
 	}
 	if !c.queued {
 		c.abandoned = true
-		return err
+		return p.because(err)
 	}
 	if at := slices.Index(p.queue, c); at >= 0 {
 		p.queue = slices.Delete(p.queue, at, at+1)

@@ -204,7 +204,7 @@ func (d *Driver) find(ctx context.Context, name string) (meta topicMeta, found b
 	}
 	meta, found, err = parseRecord(record.Val())
 	if err != nil {
-		return topicMeta{}, false, fmt.Errorf("topic %q: hash %q: %w", name, recordOf(name), err)
+		return topicMeta{}, false, &topicError{fmt.Sprintf("topic %q: hash %q: %v", name, recordOf(name), err)}
 	}
 	switch {
 	case found && meta.shards > 1: // the key of the name is nothing of ours
@@ -215,8 +215,13 @@ func (d *Driver) find(ctx context.Context, name string) (meta topicMeta, found b
 	return meta, found || kind.Val() == typeStream, nil
 }
 
+// topicError is one that no other connection would cure.
+type topicError struct{ text string }
+
+func (e *topicError) Error() string { return e.text }
+
 func wrongType(name, key, kind string) error {
-	return fmt.Errorf("topic %q: key %q is a %s, and a topic needs a stream: rename the topic, or delete the key", name, key, kind)
+	return &topicError{fmt.Sprintf("topic %q: key %q is a %s, and a topic needs a stream: rename the topic, or delete the key", name, key, kind)}
 }
 
 // parseRecord reads the fields of a record; those that are missing have their
