@@ -54,6 +54,10 @@
 // delivered again. On a server that cannot pin (before 2.11) the same is done
 // without that fence.
 //
+// A stream drops what reached its age, handled or not. A group whose oldest
+// unhandled message has four fifths of that behind it is logged as a warning, once,
+// and [Driver.Inspect] reports it.
+//
 // Connections are tried again for ever. While there is none, Publish waits as long
 // as its context and publish_timeout allow, and Receive says so by its error.
 package natsdriver

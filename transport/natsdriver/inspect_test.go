@@ -59,8 +59,8 @@ func TestInspectFindsNothingWrong(t *testing.T) {
 	t.Parallel()
 	d, _ := open(t, brokertest.SharedNATS(t).URL, nil)
 	topic, out := unique(t), unique(t)
+	publish(t, d, topic, "one") // first: consumers that exist count it a little later
 	closeSource(t, subscribe(t, d, sub(topic)))
-	publish(t, d, topic, "one")
 	found := inspect(t, d, driver.Use{
 		Writes: []string{topic, out}, Reads: []driver.Reading{{Topic: topic, Group: "group", Lease: longLease}, {Topic: topic, Group: "new"}},
 	})
@@ -133,8 +133,8 @@ func TestInspectLagAgainstRetention(t *testing.T) {
 	if _, err := d.EnsureTopic(t.Context(), driver.Topic{Name: topic, RetentionAge: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	closeSource(t, subscribe(t, d, sub(topic)))
 	publish(t, d, topic, "old")
+	closeSource(t, subscribe(t, d, sub(topic)))
 	for age, level := range map[time.Duration]driver.Level{time.Hour: driver.Good, 70 * time.Second: driver.Good} {
 		x := &inspection{Driver: d, streams: map[string]*jetstream.StreamInfo{}}
 		if err := x.topic(t.Context(), topic); err != nil {

@@ -32,6 +32,7 @@ func (s *source) giveBack(ctx context.Context, list []*delivery) error {
 // returns the pin. The consumer stays, unless the group is ephemeral.
 func (s *source) Close(ctx context.Context) error {
 	s.closing.Do(func() { close(s.done) })
+	s.stopAgeing()
 	s.recv.Lock()
 	defer s.recv.Unlock()
 	if s.left {

@@ -69,6 +69,7 @@ type source struct {
 	out     map[uint64]*delivery
 	delayed map[uint64]time.Time // given back until then
 	flowed  bool                 // something was received since floorAt
+	ageing  ageing
 }
 
 var _ driver.Source = (*source)(nil)

@@ -13,6 +13,7 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	declared := Capabilities(Options{})
 	drivertest.Run(t, drivertest.Harness{
+		Name: "embedded",
 		Open: func(tb testing.TB) driver.Driver {
 			tb.Helper()
 			return open(tb, Options{Dir: tb.TempDir()})

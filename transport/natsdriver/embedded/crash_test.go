@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/anywire/anywire/transport/driver"
+	"github.com/anywire/anywire/transport/drivertest"
 )
 
 // Environment of the process that is killed.
@@ -152,6 +153,7 @@ func startVictim(t *testing.T, dir, listen string) (cmd *exec.Cmd, kill func()) 
 // acknowledged does not, and its leases are over.
 func TestKilledProcess(t *testing.T) {
 	t.Parallel()
+	drivertest.Prove(t, "embedded", "broker death")
 	dir := t.TempDir()
 	murder(t, dir, "")
 	start := time.Now()
