@@ -17,6 +17,8 @@ UPDATE    ?=
 BENCHARGS ?=
 # What counts allocations cannot do so under the race detector.
 ALLOCATIONS := . ./envelope ./transport/memory
+# The table of what transports can do, as the conformance suite found it.
+MATRIX    := docs/transports.json
 # Packages tested at a time; more only helps where there are more cores.
 JOBS      ?= 2
 
@@ -34,14 +36,19 @@ test: ccompiler ## lint, deps, and every package's tests under the race detector
 	$(MAKE) --no-print-directory lint; \
 	$(MAKE) --no-print-directory deps; \
 	$(GO) test -run Allocations $(ALLOCATIONS); \
-	$(GO) run ./internal/testsum -- $(GO) test -json -race -p $(JOBS) -timeout $(TIMEOUT) $(PKG); \
+	$(GO) run ./internal/testsum -matrix $(MATRIX) -- $(GO) test -json -race -p $(JOBS) -timeout $(TIMEOUT) $(PKG); \
 	echo "make test: lint, deps and tests are fine, $$((SECONDS - start)) s"
 
 .PHONY: test-full
 test-full: ccompiler ## every suite in every setting, without the test cache
 	$(MAKE) --no-print-directory lint deps
-	ANYWIRE_TEST_FULL=1 $(GO) run ./internal/testsum -- $(GO) test -json -race -count=1 -p $(JOBS) -timeout 60m $(PKG)
+	ANYWIRE_TEST_FULL=1 $(GO) run ./internal/testsum -matrix $(MATRIX) -- $(GO) test -json -race -count=1 -p $(JOBS) -timeout 60m $(PKG)
 	$(MAKE) --no-print-directory fuzz
+
+.PHONY: matrix
+matrix: ## write docs/transports.md anew: what the conformance suite finds out about each transport (PKG)
+	$(GO) run ./internal/testsum -matrix $(MATRIX) -update -- \
+		$(GO) test -json -p $(JOBS) -timeout $(TIMEOUT) -run 'TestContract|TestConformance|TestKilled' $(PKG)
 
 .PHONY: lint
 lint: ## formatting, go vet, golangci-lint with the arrows between packages, a tidy go.mod

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/anywire/anywire/internal/matrix"
 )
 
 // event is one line of go test -json, as go doc test2json describes it.
@@ -34,6 +36,8 @@ type summary struct {
 	skips                   map[key][]string      // by package and reason: the tests
 	passed, failed, skipped int
 	packages, broken        int
+	ran                     []string // packages that passed
+	reports                 matrix.Collector
 }
 
 func newSummary(out io.Writer) *summary {
@@ -93,6 +97,7 @@ func (s *summary) endTest(k key, e event) {
 	switch e.Action {
 	case "pass":
 		s.passed++
+		s.reports.Take(k.pkg, s.text(k))
 	case "skip":
 		s.skipped++
 		why := key{k.pkg, s.reason(k)}
@@ -108,6 +113,7 @@ func (s *summary) endPackage(k key, e event) {
 	s.packages++
 	switch e.Action {
 	case "pass":
+		s.ran = append(s.ran, k.pkg)
 		cached := ""
 		if strings.Contains(s.text(k), "(cached)") {
 			cached = " (cached)"

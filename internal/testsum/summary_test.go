@@ -1,8 +1,14 @@
 package main
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/anywire/anywire/transport/driver"
+	"github.com/anywire/anywire/transport/drivertest"
 )
 
 func summarise(t *testing.T, events ...string) (*summary, string) {
@@ -83,13 +89,60 @@ func TestNothingRunIsNotGreen(t *testing.T) {
 func TestRunAnswersTheExitCode(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	if code := run(t.Context(), []string{"sh", "-c", "exit 3"}, &out); code != 3 {
+	if code := run(t.Context(), options{}, []string{"sh", "-c", "exit 3"}, &out); code != 3 {
 		t.Errorf("exit code %d, want 3", code)
 	}
-	if code := run(t.Context(), []string{"sh", "-c", `echo '{"Action":"pass","Package":"a","Test":"T"}'`}, &out); code != 0 {
+	if code := run(t.Context(), options{}, []string{"sh", "-c", `echo '{"Action":"pass","Package":"a","Test":"T"}'`}, &out); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	if code := run(t.Context(), []string{"true"}, &out); code != 1 {
+	if code := run(t.Context(), options{}, []string{"true"}, &out); code != 1 {
 		t.Errorf("exit code %d where no test ran, want 1", code)
+	}
+}
+
+// TestTransports goes from the line that a conformance test logs to the file and
+// back.
+func TestTransports(t *testing.T) {
+	t.Parallel()
+	table := filepath.Join(t.TempDir(), "transports.json")
+	events := func(name string, skipped map[string]string) []string {
+		r := drivertest.Report{Name: name, Capabilities: driver.Capabilities{Durable: true}, Ran: 3, Skipped: skipped}
+		line, err := json.Marshal("    contract_test.go:7: " + r.String() + "\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{
+			`{"Action":"output","Package":"p/` + name + `","Test":"TestContract","Output":` + string(line) + `}`,
+			`{"Action":"pass","Package":"p/` + name + `","Test":"TestContract"}`,
+			`{"Action":"pass","Package":"p/` + name + `"}`,
+		}
+	}
+	check := func(o options, want string, events ...string) {
+		t.Helper()
+		o.matrix = table
+		var out strings.Builder
+		s := newSummary(&out)
+		if err := s.read(strings.NewReader(strings.Join(events, "\n"))); err != nil {
+			t.Fatal(err)
+		}
+		err := s.transports(o)
+		if (err == nil) != (want == "") || !strings.Contains(out.String(), want) {
+			t.Errorf("error %v, want one that goes with %q:\n%s", err, want, out.String())
+		}
+	}
+	nats := events("nats", map[string]string{"settle/ack": "needs Counts"})
+	check(options{}, "nats: is not in the table", nats...)
+	check(options{update: true}, "", nats...)
+	check(options{}, "", nats...)
+	check(options{}, "", `{"Action":"pass","Package":"p/other"}`)
+	check(options{}, "nats: p/nats ran and does not report it", nats[2])
+	check(options{skips: "nats"}, "", nats[2])
+	check(options{}, "nats: case settle/ack is not skipped", events("nats", nil)...)
+	check(options{}, "nats: p/nats and p/nats report it, and differ", append(events("nats", nil), nats...)...)
+	check(options{update: true}, "", events("redis", nil)...)
+	check(options{}, "", append(events("redis", nil), nats...)...)
+	text, err := os.ReadFile(strings.TrimSuffix(table, ".json") + ".md")
+	if err != nil || !strings.Contains(string(text), "|  | nats | redis |") {
+		t.Errorf("document: %v\n%s", err, text)
 	}
 }

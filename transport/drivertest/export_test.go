@@ -13,7 +13,7 @@ func Unknown(skip map[string]string) []string { return unknown(skip, Cases()) }
 
 // Summary is what Run logs when these cases ran and these were skipped.
 func Summary(ran []string, skipped map[string]string) string {
-	var all tally
+	all := tally{skipped: map[string]string{}}
 	for _, name := range ran {
 		reason, ok := skipped[name]
 		all.add(&env{name: name, skipped: reason}, ok, false)

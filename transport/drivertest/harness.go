@@ -23,6 +23,14 @@ type Harness struct {
 	// Kill or Restart is set. The suite closes the driver.
 	Open func(tb testing.TB) driver.Driver
 
+	// Name is that of the driver in the report that Run logs; empty: it logs none.
+	// Of several runs with one driver, the one in its usual configuration has it.
+	Name string
+
+	// Documented is what the kind declares with its default options, for the
+	// report, where those of the harness are others. Nil: what the driver says.
+	Documented *driver.Capabilities
+
 	// OpenBounded returns a driver whose topics are full at limit messages that
 	// a group has not settled. Nil where topics have no bound. The suite closes
 	// the driver.

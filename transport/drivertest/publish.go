@@ -197,7 +197,9 @@ func publishKeepsNothing(e *env) {
 	msgs[0].Headers[0] = driver.Header{Name: "changed", Value: "changed"}
 	msgs[0], msgs[1] = nil, nil
 	m := e.join(topic, e.group())
-	e.wantSame(m.take(1)[0], want)
+	first := m.take(1)[0]
+	e.wantSame(first, want)
+	m.ack(first) // a driver may have one message in flight
 	m.takeOne("2")
 }
 

@@ -24,8 +24,13 @@ func Run(t *testing.T, h Harness) {
 	for _, name := range unknown(h.Skip, cases) {
 		t.Errorf("Harness.Skip names %q, which is no case; Cases lists them", name)
 	}
-	var skips tally
-	defer func() { t.Log(skips.summary()) }()
+	skips := tally{skipped: map[string]string{}}
+	defer func() {
+		t.Log(skips.summary())
+		if h.Name != "" {
+			t.Log(skips.report(t, h))
+		}
+	}()
 	for _, theme := range themes(cases) {
 		t.Run(theme[0].theme(), func(t *testing.T) {
 			for _, c := range theme {
@@ -85,7 +90,8 @@ func unknown(skip map[string]string, cases []Case) []string {
 type tally struct {
 	mu      sync.Mutex
 	ran     int
-	skipped []string
+	skipped map[string]string // with the reason
+	failed  []string
 	basic   bool // whether the basic case failed
 }
 
@@ -103,8 +109,12 @@ func (s *tally) add(e *env, skipped, failed bool) {
 	defer s.mu.Unlock()
 	s.ran++
 	s.basic = s.basic || failed && e.name == basic
-	if skipped {
-		s.skipped = append(s.skipped, e.name+" ("+cmp.Or(e.skipped, "skipped by the harness")+")")
+	switch {
+	case skipped:
+		s.skipped[e.name] = cmp.Or(e.skipped, "skipped by the harness")
+	case failed:
+		s.failed = append(s.failed, e.name)
+		slices.Sort(s.failed)
 	}
 }
 
@@ -115,6 +125,9 @@ func (s *tally) summary() string {
 	if len(s.skipped) == 0 {
 		return line
 	}
-	slices.Sort(s.skipped)
-	return line + ": " + strings.Join(s.skipped, ", ")
+	names := slices.Sorted(maps.Keys(s.skipped))
+	for i, name := range names {
+		names[i] = name + " (" + s.skipped[name] + ")"
+	}
+	return line + ": " + strings.Join(names, ", ")
 }

@@ -120,12 +120,15 @@ func subscribeAtTime(e *env) {
 	watch := e.join(topic, e.group())
 	e.publish(topic, e.msg("", "0"))
 	first := watch.takeOne("0")
+	watch.ack(first)
 	n := 0
 	var start time.Time
 	e.eventually("the broker's clock moves by 50 ms", func(context.Context) bool {
 		n++
 		e.publish(topic, e.msg("", strconv.Itoa(n)))
-		start = watch.takeOne(strconv.Itoa(n)).Published
+		next := watch.takeOne(strconv.Itoa(n))
+		watch.ack(next)
+		start = next.Published
 		return start.Sub(first.Published) > 50*time.Millisecond
 	})
 	s := e.subscription(topic, e.group())

@@ -28,7 +28,9 @@ func harness(o memory.Options) drivertest.Harness {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	drivertest.Run(t, harness(memory.Options{}))
+	h := harness(memory.Options{})
+	h.Name = "memory"
+	drivertest.Run(t, h)
 }
 
 // TestConformanceEncoded is the paranoid mode's encoding alone.
