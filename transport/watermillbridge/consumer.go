@@ -32,6 +32,13 @@ func (s *source) open(ctx context.Context, n, inFlight int) error {
 			return err
 		}
 	}
+	for _, subscriber := range subscribers {
+		if st, ok := subscriber.(Starter); ok {
+			if err := st.Started(ctx); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

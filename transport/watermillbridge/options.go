@@ -17,8 +17,8 @@ import (
 // subscriber that has other users open. Where the Pub/Sub cannot do what s asks
 // for, it returns an error.
 //
-// A subscriber that is an [Acknowledger], a [Fetcher] or a [Reporter] is asked for
-// what Watermill's interface does not say.
+// A subscriber that is an [Acknowledger], a [Fetcher], a [Reporter] or a [Starter]
+// is asked for what Watermill's interface does not say.
 type SubscriberFunc func(ctx context.Context, s driver.Subscription, n int) ([]message.Subscriber, error)
 
 // Acknowledger is a subscriber that knows what becomes of an acknowledgement.
@@ -54,6 +54,12 @@ type Reporter interface {
 	// Report makes the subscriber call tell with each error that keeps it from
 	// fetching. It is called once, before Subscribe.
 	Report(tell func(error))
+}
+
+// Starter is a subscriber that joins its group behind Subscribe.
+type Starter interface {
+	// Started waits until what is published from now on cannot be missed.
+	Started(ctx context.Context) error
 }
 
 // Options say what a Pub/Sub can do, honestly: the engine and validation rely on

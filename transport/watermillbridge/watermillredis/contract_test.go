@@ -26,8 +26,9 @@ func quick() Options {
 func TestContract(t *testing.T) {
 	server := brokertest.Redis(t)
 	var lines sync.Map
-	declared := Capabilities(quick())
+	declared, documented := Capabilities(quick()), Capabilities(Options{})
 	drivertest.Run(t, drivertest.Harness{
+		Name: "watermill-redisstream", Documented: &documented,
 		Open: func(tb testing.TB) driver.Driver {
 			tb.Helper()
 			d, line := open(tb, server.URL, quick())
