@@ -95,7 +95,7 @@ func (l *line) options(master *redis.Client) *redis.Options {
 		dialled = err == nil
 		return conn, err
 	}
-	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 1, 0, 0, 0
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = mostConnections, 0, 0, 0 // one is used at a time
 	o.ReadTimeout, o.PipelinePoolSize = longestBlock+lineTimeout, -1
 	before := o.OnConnect
 	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {

@@ -21,16 +21,14 @@ func newScript(text string) script {
 var lua embed.FS
 
 // embedded is a script of the folder lua, after what it shares with others.
-func embedded(shared, name string) script {
-	var text string
-	for _, n := range []string{shared, name} {
-		part, err := lua.ReadFile("lua/" + n + ".lua")
-		if err != nil {
-			panic(err) // a wrong name in this package
-		}
-		text += string(part)
+func embedded(shared, name string) script { return newScript(read(shared) + read(name)) }
+
+func read(name string) string {
+	text, err := lua.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err) // a wrong name in this package
 	}
-	return newScript(text)
+	return string(text)
 }
 
 // eval runs a script. The keys share a slot.

@@ -53,6 +53,7 @@ func (s *source) extendable(tokens []driver.Token) (held []*delivery, lost []dri
 		case !ok || d.src != s || d.stream.out[d.id] != d:
 			lost = append(lost, t)
 		case d.trimmed:
+			d.deadline = time.Now().Add(s.sub.Lease)
 		default:
 			held = append(held, d)
 		}

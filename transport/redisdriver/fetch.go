@@ -84,12 +84,13 @@ func (r *reader) decodeStreams(reply []byte, streams []*stream, start time.Time)
 		}
 		name := p.str()
 		i := slices.IndexFunc(streams, func(st *stream) bool { return st.name == name })
-		if p.err == nil && i < 0 {
+		if p.err != nil {
+			break
+		}
+		if i < 0 {
 			return nil, errReply
 		}
-		if p.err == nil {
-			list = r.decodeEntries(p, streams[i], start, list)
-		}
+		list = r.decodeEntries(p, streams[i], start, list)
 	}
 	return list, p.err
 }

@@ -42,8 +42,9 @@ func startID(start driver.Start) string {
 	return "0"
 }
 
-// join makes sure that the group is there, and takes over an ordered shard.
-func (s *source) join(ctx context.Context, st *stream) error {
+// join makes sure that the group is there, and takes over an ordered shard, if its
+// fence is the token; an empty one takes it from anybody.
+func (s *source) join(ctx context.Context, st *stream, token string) error {
 	reply, err := s.d.eval(ctx, joinScript, []string{st.name, st.records},
 		s.sub.Group, startID(s.sub.Start), s.ttl(), s.remembered(st)).Slice()
 	if err != nil {
@@ -60,7 +61,7 @@ func (s *source) join(ctx context.Context, st *stream) error {
 		return nil
 	}
 	gone, err := s.d.eval(ctx, ownScript, []string{st.name, st.fence, st.fence, st.due},
-		"", s.sub.Group, s.me, s.token).StringSlice()
+		token, s.sub.Group, s.me, s.token).StringSlice()
 	if err != nil {
 		return fmt.Errorf("take over stream %q: %w", st.name, err)
 	}

@@ -1,7 +1,6 @@
 package redisdriver
 
 import (
-	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -22,13 +21,6 @@ func splitID(id string) (ms, n uint64, ok bool) {
 	}
 	n, err = strconv.ParseUint(after, 10, 64)
 	return ms, n, err == nil
-}
-
-// compareIDs orders entries as their stream does.
-func compareIDs(a, b string) int {
-	aMS, aN, _ := splitID(a)
-	bMS, bN, _ := splitID(b)
-	return cmp.Or(cmp.Compare(aMS, bMS), cmp.Compare(aN, bN))
 }
 
 // seqOf is a number that rises with the id; zero where a stranger chose an id

@@ -118,8 +118,11 @@ func (r *reader) recover(ctx context.Context, err error) error {
 // rejoin makes lost groups again.
 func (r *reader) rejoin(ctx context.Context, lost error) error {
 	for _, st := range r.streams {
-		if err := r.s.join(ctx, st); err != nil {
+		if err := r.s.join(ctx, st, r.s.token); err != nil {
 			r.line.drop()
+			if isFenced(err) {
+				return fmt.Errorf("%w: %w", driver.ErrStale, err)
+			}
 			return wrap(errors.Join(lost, err))
 		}
 	}

@@ -54,14 +54,24 @@ func (p *resp) number(text []byte) int {
 	return n
 }
 
+// length reads a number of elements, of which each takes some bytes.
+func (p *resp) length(text []byte) int {
+	n := p.number(text)
+	if n > len(p.buf)-p.at {
+		p.fail()
+		return 0
+	}
+	return n
+}
+
 // array is the number of elements that follow; -1 for nil. Maps count twice.
 func (p *resp) array() int {
 	kind, rest := p.line()
 	switch kind {
 	case '*', '~':
-		return p.number(rest)
+		return p.length(rest)
 	case '%':
-		return 2 * p.number(rest)
+		return 2 * p.length(rest)
 	case '_':
 		return -1
 	case '$':
@@ -105,6 +115,15 @@ func (p *resp) text() (from, to int, ok bool) {
 	return 0, 0, false
 }
 
+// part is the place of a string that has to be there.
+func (p *resp) part() (from, to int) {
+	from, to, ok := p.text()
+	if !ok {
+		p.fail()
+	}
+	return from, to
+}
+
 // str copies the next string.
 func (p *resp) str() string {
 	from, to, _ := p.text()
@@ -133,11 +152,11 @@ func (p *resp) entry(spans []int, fields []string) (entry, []int, []string) {
 	var e entry
 	parts := p.array()
 	start := p.at
-	idFrom, idTo, _ := p.text()
+	idFrom, idTo := p.part()
 	n := p.array()
 	spans, fields = spans[:0], fields[:0]
 	for range n {
-		from, to, _ := p.text()
+		from, to := p.part()
 		if p.err != nil {
 			return e, spans, fields
 		}

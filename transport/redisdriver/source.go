@@ -76,7 +76,7 @@ func (d *Driver) subscribe(ctx context.Context, sub driver.Subscription) (*sourc
 		return nil, err
 	}
 	for _, st := range s.streams {
-		if err := s.join(ctx, st); err != nil {
+		if err := s.join(ctx, st, ""); err != nil {
 			return nil, wrap(err)
 		}
 	}
@@ -245,9 +245,10 @@ func (s *source) trimmed(st *stream, ids ...string) {
 	s.lost += len(ids)
 	total := s.lost
 	s.mu.Unlock()
-	s.d.log.Error("entries were trimmed from the stream before they were settled: these messages are lost; trim less, or retain longer",
+	s.d.log.Error("entries were trimmed before they were settled: these messages are lost; trim less, or retain longer",
 		"topic", s.sub.Topic, "group", s.sub.Group, "stream", st.name, "ids", ids, "lost", total)
-	s.fail(fmt.Errorf("%d entries of stream %q, the first %s, were trimmed before they were settled: they are lost", len(ids), st.name, ids[0]))
+	s.fail(fmt.Errorf("%d entries of stream %q, the first %s, were trimmed before they were settled: they are lost",
+		len(ids), st.name, ids[0]))
 }
 
 func signal(c chan struct{}) {

@@ -16,17 +16,37 @@ const (
 // tidy gives signs of life, clears up after members that died, and trims.
 func (s *source) tidy() {
 	beat := min(max(s.sub.Lease/3, 100*time.Millisecond), beatEvery)
-	trim := time.Now().Add(trimEvery/4 + rand.N(trimEvery/2)) //nolint:gosec // members should not trim all at once
+	// Members should not trim all at once.
+	trim := time.Now().Add(trimEvery/4 + rand.N(trimEvery/2))
 	for {
 		for _, st := range s.streams {
 			s.beat(s.life, st, beat)
 		}
+		s.sweep()
 		if time.Now().After(trim) {
 			s.trim(s.life)
 			trim = time.Now().Add(trimEvery)
 		}
 		if !pause(s.life, beat) {
 			return
+		}
+	}
+}
+
+// sweep forgets deliveries that nobody has renewed or settled for two leases: the
+// engine has given them up, and they have gone to whoever took them.
+func (s *source) sweep() {
+	if s.token != "" {
+		return // the engine gives up all of a shard
+	}
+	over := time.Now().Add(-s.sub.Lease)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		for _, d := range st.out {
+			if d.deadline.Before(over) && !d.settling {
+				s.forget(d)
+			}
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (d *Driver) trimStream(ctx context.Context, st *stream, meta topicMeta) err
 		}
 		if len(expired) > 0 && !alarmed {
 			alarmed = true
-			d.log.Error("groups have not been seen for group_expiry: entries that they have not settled are trimmed; delete the groups, or start their agents",
+			d.log.Error("nobody has seen these groups for group_expiry: what they have not settled is trimmed; delete them, or start their agents",
 				"stream", st.name, "groups", expired, "group_expiry", d.o.GroupExpiry)
 		}
 		if n == 0 || !pause(ctx, trimPause) {

@@ -1,0 +1,296 @@
+package redisdriver
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/anywire/anywire/internal/brokertest"
+	"github.com/anywire/anywire/transport/driver"
+)
+
+// alarmed receives until an error tells of the text, and returns what came before.
+func alarmed(tb testing.TB, src driver.Source, text string) []*driver.Message {
+	tb.Helper()
+	ctx := patience(tb)
+	var got []*driver.Message
+	for {
+		msgs, err := src.Receive(ctx, 10)
+		got = append(got, msgs...)
+		if err != nil && strings.Contains(err.Error(), text) {
+			return got
+		}
+		if ctx.Err() != nil {
+			tb.Fatalf("no error tells that %q", text)
+		}
+	}
+}
+
+func TestDestroyedGroupGoesOnWhereItHadSettled(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]driver.Subscription{"unordered": sub(unique(t)), "ordered": ordered(unique(t))} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, topic := shared(t), s.Topic
+			publish(t, d, topic, "1", "2", "3", "4")
+			src := subscribe(t, d, s)
+			held := take(t, src, 3)
+			settle(t, src, driver.Ack, held[0])
+			beat(t, src)
+			if err := d.client.XGroupDestroy(t.Context(), topic, "group").Err(); err != nil {
+				t.Fatal(err)
+			}
+			got := alarmed(t, src, "the group was deleted")
+			lost, err := src.Extend(t.Context(), []driver.Token{held[1].Token, held[2].Token})
+			if err != nil || len(lost) != 2 {
+				t.Errorf("Extend: lost %d, error %v; want both deliveries of the lost group", len(lost), err)
+			}
+			got = append(got, take(t, src, 3-len(got))...)
+			want(t, got, "2", "3", "4")
+		})
+	}
+}
+
+// beat writes the record of the groups of a source now.
+func beat(tb testing.TB, src driver.Source) {
+	tb.Helper()
+	s, _ := src.(*source)
+	for _, st := range s.streams {
+		s.beat(tb.Context(), st, time.Minute)
+	}
+}
+
+func TestGroupDestroyedWhileNobodyWasThere(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1", "2")
+	s := sub(topic)
+	s.Start.At = driver.StartNow
+	src := subscribe(t, d, s)
+	publish(t, d, topic, "3", "4")
+	held := take(t, src, 2)
+	settle(t, src, driver.Ack, held[0])
+	beat(t, src)
+	closeSource(t, src)
+	if err := d.client.XGroupDestroy(t.Context(), topic, "group").Err(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, take(t, subscribe(t, d, s), 1), "4")
+}
+
+func TestDeletedStreamIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]driver.Subscription{"unordered": sub(unique(t)), "ordered": ordered(unique(t))} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, topic := shared(t), s.Topic
+			src := subscribe(t, d, s)
+			publish(t, d, topic, "1", "2")
+			take(t, src, 2)
+			beat(t, src)
+			if err := d.client.Del(t.Context(), topic).Err(); err != nil {
+				t.Fatal(err)
+			}
+			publish(t, d, topic, "3") // makes a new stream, without the group
+			got := alarmed(t, src, "the group was deleted")
+			got = append(got, take(t, src, 1-len(got))...)
+			want(t, got, "3")
+			publish(t, d, topic, "4")
+			want(t, take(t, src, 1), "4")
+		})
+	}
+}
+
+func TestEmptiedServer(t *testing.T) {
+	t.Parallel()
+	server := brokertest.Redis(t)
+	d, _ := open(t, server.URL, nil)
+	topic := unique(t)
+	src := subscribe(t, d, sub(topic))
+	publish(t, d, topic, "1")
+	settle(t, src, driver.Ack, take(t, src, 1)...)
+	if err := d.client.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, d, topic, "2")
+	want(t, take(t, src, 1), "2")
+}
+
+func consumers(tb testing.TB, d *Driver, topic string) []string {
+	tb.Helper()
+	list, err := d.client.XInfoConsumers(tb.Context(), topic, "group").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var names []string
+	for _, c := range list {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+func TestOwnConsumerLeaves(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1", "2")
+	src := subscribe(t, d, sub(topic))
+	settle(t, src, driver.Ack, take(t, src, 2)[0])
+	closeSource(t, src)
+	if names := consumers(t, d, topic); !slices.Equal(names, []string{holding}) {
+		t.Errorf("consumers are %v, want only the one that holds what was given back", names)
+	}
+	want(t, take(t, subscribe(t, d, sub(topic)), 1), "2")
+}
+
+// TestDeadConsumersAreRemoved also shows that what they had is not: removing a
+// consumer drops its pending entries.
+func TestDeadConsumersAreRemoved(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1")
+	dead, line := open(t, brokertest.SharedRedis(t).URL, nil)
+	take(t, subscribe(t, dead, leased(topic)), 1)
+	line.cut(true)
+	gone := consumers(t, d, topic)
+	expired := redis.Z{Score: 1, Member: gone[0]}
+	if err := d.client.ZAdd(t.Context(), companion(topic, "members:group"), expired).Err(); err != nil {
+		t.Fatal(err)
+	}
+	src := subscribe(t, d, leased(topic))
+	beat(t, src)
+	if !slices.Contains(consumers(t, d, topic), gone[0]) {
+		t.Fatal("a consumer that has a pending entry was removed: the entry is lost")
+	}
+	want(t, take(t, src, 1), "1")
+	awaits(t, "the dead consumer is removed", func() bool {
+		beat(t, src)
+		return !slices.Contains(consumers(t, d, topic), gone[0])
+	})
+}
+
+func TestEphemeralGroupOfADeadProcessIsRemoved(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	dead, line := open(t, brokertest.SharedRedis(t).URL, nil)
+	s := sub(topic)
+	s.Group, s.Ephemeral = "reply", true
+	subscribe(t, dead, s)
+	line.cut(true)
+	src := subscribe(t, d, sub(topic))
+	beat(t, src)
+	if n := groups(t, d, topic); n != 2 {
+		t.Fatalf("%d groups, want the ephemeral one to outlive its process for %v", n, ephemeralFor)
+	}
+	long := time.Now().Add(-2 * ephemeralFor).UnixMilli()
+	record := strconv.FormatInt(long, 10) + " 0-0 0 " + strconv.FormatInt(ephemeralFor.Milliseconds(), 10)
+	if err := d.client.HSet(t.Context(), companion(topic, "groups"), "reply", record).Err(); err != nil {
+		t.Fatal(err)
+	}
+	beat(t, src)
+	if n := groups(t, d, topic); n != 1 {
+		t.Errorf("%d groups, want the ephemeral one removed", n)
+	}
+}
+
+func groups(tb testing.TB, d *Driver, topic string) int {
+	tb.Helper()
+	list, err := d.client.XInfoGroups(tb.Context(), topic).Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return len(list)
+}
+
+func TestZombieIsFenced(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1", "2", "3")
+	zombie := subscribe(t, d, ordered(topic))
+	held := take(t, zombie, 2)
+	owner := subscribe(t, d, ordered(topic))
+	want(t, take(t, owner, 2), "1", "2")
+	if _, err := zombie.Receive(patience(t), 1); !errors.Is(err, driver.ErrStale) {
+		t.Errorf("Receive of the old owner: %v, want ErrStale", err)
+	}
+	lost, err := zombie.Extend(t.Context(), []driver.Token{held[0].Token, held[1].Token})
+	if err != nil || len(lost) != 2 {
+		t.Errorf("Extend of the old owner: lost %d, error %v; want both", len(lost), err)
+	}
+	for _, o := range []driver.Outcome{driver.Ack, driver.Nack, driver.HandBack} {
+		if err := zombie.Settle(t.Context(), settlements(o, held[0])); !errors.Is(err, driver.ErrStale) {
+			t.Errorf("Settle with outcome %d of the old owner: %v, want ErrStale", o, err)
+		}
+	}
+	closeSource(t, zombie)
+	want(t, take(t, owner, 1), "3")
+	if n := d.client.XPending(t.Context(), topic, "group").Val().Count; n != 3 {
+		t.Errorf("%d entries are pending, want the 3 of the owner", n)
+	}
+}
+
+// TestZombieInABlockingRead is fenced while it waits for the next message.
+func TestZombieInABlockingRead(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	zombie := subscribe(t, d, ordered(topic))
+	stale := make(chan error, 1)
+	ctx, cancel := context.WithCancel(patience(t))
+	defer cancel()
+	go func() {
+		_, err := zombie.Receive(ctx, 1)
+		stale <- err
+	}()
+	s, _ := zombie.(*source)
+	awaits(t, "the old owner waits", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.readers[0].blocked
+	})
+	owner := subscribe(t, d, ordered(topic))
+	publish(t, d, topic, "1")
+	want(t, take(t, owner, 1), "1")
+	if err := <-stale; !errors.Is(err, driver.ErrStale) {
+		t.Errorf("Receive of the old owner: %v, want ErrStale", err)
+	}
+}
+
+// TestOrderedAfterUnordered takes over what consumers of other names had, and what
+// was given back with a delay.
+func TestOrderedAfterUnordered(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1", "2", "3", "4")
+	before := subscribe(t, d, sub(topic))
+	held := take(t, before, 3)
+	s := settlements(driver.Nack, held[0])
+	s[0].Delay = time.Hour
+	if err := before.Settle(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	want(t, take(t, subscribe(t, d, ordered(topic)), 4), "1", "2", "3", "4")
+}
+
+// TestOrderedDelayHoldsTheShard keeps the order of a shard through a delay.
+func TestOrderedDelayHoldsTheShard(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1", "2", "3")
+	src := subscribe(t, d, ordered(topic))
+	held := take(t, src, 2)
+	s := settlements(driver.Nack, held[0])
+	s[0].Delay = 500 * time.Millisecond
+	start := time.Now()
+	if err := src.Settle(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	want(t, take(t, src, 2), "1", "3")
+	if took := time.Since(start); took < 400*time.Millisecond {
+		t.Errorf("it came after %v, want not before its delay", took)
+	}
+}
