@@ -53,7 +53,7 @@ func (c *call) wave(ctx context.Context, timeout <-chan time.Time) bool {
 		c.giveUp(c.late(ctx, err))
 		return false
 	}
-	c.hand()
+	c.hand() //nolint:contextcheck // what a record does with a context: see there
 	select {
 	case <-c.done:
 		c.note(nil)
@@ -85,7 +85,7 @@ func (c *call) collect(ctx context.Context) {
 	c.records = make([]kgo.Record, 0, len(rest))
 	c.index, c.weight = make([]int, 0, len(rest)), 0
 	c.stored, c.broken = nil, nil
-	w := newWriter(rest, 0, 0)
+	w := newWriter(rest...)
 	for i, m := range rest {
 		at := c.next + i
 		if c.keys[m.Key] {

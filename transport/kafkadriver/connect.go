@@ -62,6 +62,7 @@ func (o Options) connection() ([]kgo.Opt, error) {
 // await tries until a broker answers or ctx ends, as brokers may be starting; what
 // will not change by waiting is returned at once.
 func (d *Driver) await(ctx context.Context) error {
+	var last error
 	for {
 		attempt, cancel := context.WithTimeout(ctx, dialTimeout)
 		err := d.client.Ping(attempt)
@@ -69,13 +70,16 @@ func (d *Driver) await(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if hint, final := diagnose(err, d.o); final {
-			return fmt.Errorf("%w%s", wrap(err), hint)
+		if ctx.Err() == nil || last == nil { // an attempt that was cut short says less
+			last = err
+		}
+		hint, final := diagnose(last, d.o)
+		if final {
+			return fmt.Errorf("%w%s", wrap(last), hint)
 		}
 		select {
 		case <-ctx.Done():
-			hint, _ := diagnose(err, d.o)
-			return fmt.Errorf("%w: %w%s", context.Cause(ctx), err, hint)
+			return fmt.Errorf("%w: %w%s", context.Cause(ctx), last, hint)
 		case <-time.After(freshMetadata):
 		}
 	}
@@ -85,20 +89,19 @@ func (d *Driver) await(ctx context.Context) error {
 // is of no use.
 func diagnose(err error, o Options) (hint string, final bool) {
 	text := err.Error()
-	switch {
+	switch hungUp := errors.Is(err, io.EOF); {
 	case isLogin(err):
 		return ": check sasl.mechanism, sasl.user and sasl.password", true
 	case strings.Contains(text, "certificate"):
 		return ": check tls.ca and tls.server_name, and the broker's certificate", true
-	case strings.Contains(text, "tls:") || strings.Contains(text, "plaintext connection speaking to a tls"):
-		if o.TLS.on() {
-			return ": does the broker speak TLS on this port", true
-		}
+	case strings.Contains(text, handshake):
+		return ": does the broker speak TLS on this port", false
+	case strings.Contains(text, "plaintext connection speaking to a tls"):
 		return ": the broker speaks TLS on this port: set tls", true
-	case errors.Is(err, io.EOF) && !o.TLS.on():
-		return ": the broker hung up: does this port want tls or sasl", false
-	case errors.Is(err, io.EOF):
-		return ": the broker hung up: does this port want sasl", false
+	case hungUp && o.SASL.Mechanism != "":
+		return ": the broker hung up: check sasl, and whether this port wants tls", false
+	case hungUp:
+		return ": the broker hung up: does this port want sasl or tls", false
 	}
 	return "", false
 }

@@ -20,7 +20,7 @@ func full() bool { return os.Getenv("ANYWIRE_TEST_FULL") != "" }
 // seconds; the groups' sessions outlive that. ANYWIRE_TEST_FULL=1 kills it always.
 func TestContract(t *testing.T) {
 	server := brokertest.Kafka(t)
-	drivertest.Run(t, harness(server, nil, func(tb testing.TB) {
+	h := harness(server, nil, func(tb testing.TB) {
 		tb.Helper()
 		if full() || strings.HasSuffix(tb.Name(), "/keeps-acks") {
 			server.Kill(tb)
@@ -28,7 +28,9 @@ func TestContract(t *testing.T) {
 			server.Stop(tb)
 		}
 		server.Start(tb)
-	}))
+	})
+	h.Name = "kafka"
+	drivertest.Run(t, h)
 }
 
 // TestContractClassic runs it under the classic protocol.

@@ -62,6 +62,7 @@ func (d *Driver) sendAll(ctx context.Context, records []*kgo.Record) []error {
 		errs[i] = errUnconfirmed
 	}
 	for i, r := range records {
+		//nolint:contextcheck // one that ends would fail other callers' records, see call.hand
 		d.client.Produce(context.Background(), r, func(_ *kgo.Record, err error) {
 			if s.finished(i, wrap(err)) {
 				d.pub.room.give(weight)
@@ -173,7 +174,7 @@ func (l *ladder) placeOn(ctx context.Context, r *kgo.Record, c delayCopy, on run
 	if n := recordSize(r); n > l.d.batchBytes(t) {
 		return fmt.Errorf("%w: %d bytes as a delayed record: max.message.bytes of topic %q is %d", driver.ErrTooLarge, n, name, t.limit)
 	}
-	l.start()
+	l.start() //nolint:contextcheck // forwarding outlives the call
 	return nil
 }
 

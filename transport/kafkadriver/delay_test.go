@@ -49,8 +49,11 @@ func TestDelayHeaders(t *testing.T) {
 		record: r, to: "inbox", at: at, attempts: 2, headers: []driver.Header{{Name: "x", Value: "new"}},
 	}))
 	want := []driver.Header{
-		{Name: "ce_id", Value: "1"}, {Name: "x", Value: "new"},
-		{Name: "ce_deliverat", Value: "2026-05-01T11:00:00.000000005Z"}, {Name: "ce_deliverto", Value: "inbox"}, {Name: "ce_attempt", Value: "2"},
+		{Name: "ce_id", Value: "1"},
+		{Name: "x", Value: "new"},
+		{Name: "ce_deliverat", Value: "2026-05-01T11:00:00.000000005Z"},
+		{Name: "ce_deliverto", Value: "inbox"},
+		{Name: "ce_attempt", Value: "2"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("headers %v, want %v", got, want)

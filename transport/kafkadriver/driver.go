@@ -60,7 +60,7 @@ func New(client *kgo.Client, o *Options) *Driver {
 		d.err = refuse(client)
 	}
 	if d.err == nil {
-		d.err = d.connect(client.Opts())
+		d.err = d.connect(append(slices.Clone(client.Opts()), kgo.MetadataMinAge(freshMetadata)))
 	}
 	return d
 }

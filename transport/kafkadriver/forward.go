@@ -110,7 +110,7 @@ func (f *forwarder) forward(ctx context.Context) error {
 func (f *forwarder) take(ctx context.Context, watchers *sync.WaitGroup) error {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if due, any := f.next(); any {
+	if due, some := f.next(); some {
 		wait, cancel = context.WithDeadline(ctx, due)
 		defer cancel()
 	}
@@ -177,20 +177,20 @@ func (f *forwarder) hold(m *driver.Message) {
 }
 
 // next is when the first copy leaves.
-func (f *forwarder) next() (due time.Time, any bool) {
+func (f *forwarder) next() (due time.Time, some bool) {
 	for _, h := range f.held {
-		if !any || h.due.Before(due) {
-			due, any = h.due, true
+		if !some || h.due.Before(due) {
+			due, some = h.due, true
 		}
 	}
-	return due, any
+	return due, some
 }
 
 func (f *forwarder) anyRevoked() bool {
-	return slices.ContainsFunc(f.held, func(h held) bool { return isRevoked(h.m) })
+	return slices.ContainsFunc(f.held, func(h held) bool { return hasMoved(h.m) })
 }
 
-func isRevoked(m *driver.Message) bool {
+func hasMoved(m *driver.Message) bool {
 	select {
 	case <-m.Revoked:
 		return true
@@ -203,7 +203,7 @@ func isRevoked(m *driver.Message) bool {
 func (f *forwarder) handBack(ctx context.Context) {
 	var back []driver.Settlement
 	for i := range f.held {
-		if isRevoked(f.held[i].m) {
+		if hasMoved(f.held[i].m) {
 			back = append(back, driver.Settlement{Token: f.held[i].m.Token, Outcome: driver.HandBack})
 			f.held[i].gone = true
 		}

@@ -69,8 +69,9 @@ type writer struct {
 	text    []byte
 }
 
-// newWriter has room for msgs, and for more headers and bytes in addition.
-func newWriter(msgs []*driver.Message, headers, bytes int) writer {
+// newWriter has room for msgs.
+func newWriter(msgs ...*driver.Message) writer {
+	headers, bytes := 0, 0
 	for _, m := range msgs {
 		headers += len(m.Headers)
 		bytes += len(m.Key)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -71,4 +73,18 @@ func textsOf(msgs []*driver.Message) []string {
 		list = append(list, string(m.Body))
 	}
 	return list
+}
+
+// deleteBefore removes what stands before an offset of partition 0.
+func deleteBefore(tb testing.TB, d *Driver, topic string, offset int64) {
+	tb.Helper()
+	before := kadm.Offsets{}
+	before.AddOffset(topic, 0, offset, -1)
+	answers, err := d.adm.DeleteRecords(tb.Context(), before)
+	if err == nil {
+		err = answers.Error()
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
 }

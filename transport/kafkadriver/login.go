@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
@@ -113,6 +114,14 @@ func (t TLS) config() (*tls.Config, error) {
 	return cfg, nil
 }
 
+const (
+	// handshake is how errors of TLS begin.
+	handshake = "TLS handshake"
+	// handshakeTimeout is shorter than a connection may take, so that the error
+	// tells the two from each other.
+	handshakeTimeout = 2 * time.Second
+)
+
 // overTLS puts TLS on connections; the name that is checked is the one that was
 // dialled, unless cfg has one.
 func overTLS(dial dialFunc, cfg *tls.Config) dialFunc {
@@ -131,11 +140,14 @@ func overTLS(dial dialFunc, cfg *tls.Config) dialFunc {
 			own.ServerName = host
 		}
 		conn := tls.Client(plainly, own)
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 		defer cancel()
 		if err := conn.HandshakeContext(ctx); err != nil {
 			_ = plainly.Close()
-			return nil, err
+			if ctx.Err() != nil { // which the client would take for a host that is away
+				return nil, fmt.Errorf("%s: no answer", handshake)
+			}
+			return nil, fmt.Errorf("%s: %w", handshake, err)
 		}
 		return conn, nil
 	}

@@ -58,7 +58,7 @@ func (f *forwarder) onward(ctx context.Context, r *kgo.Record, h *held, now time
 	if n := encodedSize(&m); n > f.d.batchBytes(t) {
 		return fmt.Errorf("%w: %d bytes as a record: max.message.bytes of topic %q is %d", driver.ErrTooLarge, n, t.name, t.limit)
 	}
-	w := newWriter([]*driver.Message{&m}, 0, 0)
+	w := newWriter(&m)
 	w.fill(r, h.to, &m)
 	return nil
 }
@@ -67,7 +67,7 @@ var errSick = errors.New("the topic refused a message a moment ago")
 
 // copyOf is a held message as it came.
 func copyOf(h *held) delayCopy {
-	w := newWriter([]*driver.Message{h.m}, 0, 0)
+	w := newWriter(h.m)
 	r := new(kgo.Record)
 	w.fill(r, "", h.m)
 	return delayCopy{record: r, to: h.to, at: h.at}
@@ -88,7 +88,7 @@ func (f *forwarder) park(ctx context.Context, r *kgo.Record, m *driver.Message) 
 	if _, err := f.l.ensure(ctx, name); err != nil {
 		return err
 	}
-	w := newWriter([]*driver.Message{m}, 0, 0)
+	w := newWriter(m)
 	w.fill(r, name, m)
 	return nil
 }

@@ -33,7 +33,7 @@ type Options struct { //nolint:recvcheck // SetLogger and SetSystem change them,
 	MaxBody        value.Size     `yaml:"max_body" doc:"the largest message, headers included; topics whose max.message.bytes leaves no room for it take less" default:"1000000" example:"8MiB"`
 
 	Protocol       string         `yaml:"protocol" doc:"how a group shares its partitions: consumer (KIP-848, Kafka 4.0 or newer, refused where a broker has it not) or classic, which takes a dead worker's partitions over sooner" default:"consumer" enum:"consumer|classic" example:"classic"`
-	SessionTimeout value.Duration `yaml:"session_timeout" doc:"how long a silent worker keeps its partitions under protocol classic; 0s: the lease of the subscription plus a heartbeat. Under protocol consumer the broker decides" default:"0s" example:"10s"`
+	SessionTimeout value.Duration `yaml:"session_timeout" doc:"how long a silent worker keeps its partitions under protocol classic; 0s: the lease of the subscription and two heartbeats. Under protocol consumer the broker decides" default:"0s" example:"10s"`
 
 	// System stands before the names of the topics and the group that delay
 	// messages: the prefix of the transport and the name of the system; default

@@ -96,13 +96,13 @@ func (d *Driver) create(ctx context.Context, spec driver.Topic, more settings) e
 	if answer.Err == nil || errors.Is(answer.Err, kerr.TopicAlreadyExists) {
 		return nil
 	}
-	return d.explain(spec.Name, answer)
+	return refusal(answer)
 }
 
-// explain adds what the broker says, and to names that clash, what that is.
-func (d *Driver) explain(name string, answer kadm.CreateTopicResponse) error {
+// refusal adds what the broker says, and to names that clash, what that is.
+func refusal(answer kadm.CreateTopicResponse) error {
 	if strings.Contains(answer.ErrMessage, "collide") {
-		return fmt.Errorf("Kafka keeps no two topics whose names differ in \".\" and \"_\" only: %s: %w", answer.ErrMessage, answer.Err)
+		return fmt.Errorf("no two topics on Kafka have names that differ in \".\" and \"_\" only: %s: %w", answer.ErrMessage, answer.Err)
 	}
 	if answer.ErrMessage != "" && !errors.Is(answer.Err, kerr.TopicAuthorizationFailed) {
 		return fmt.Errorf("create: %w: %s", answer.Err, answer.ErrMessage)
@@ -141,7 +141,8 @@ func compare(spec, have driver.Topic) error {
 	const byHand = "change the one or the other (kafka-configs.sh --alter)"
 	switch {
 	case spec.Shards != 0 && spec.Shards != have.Shards:
-		return differs("the number of partitions", have.Shards, spec.Shards, "a key would move to another one: use the broker's number, or a new topic")
+		return differs("the number of partitions", have.Shards, spec.Shards,
+			"a key would move to another one: use the broker's number, or a new topic")
 	case spec.Replicas != 0 && spec.Replicas != have.Replicas:
 		return differs("the number of replicas", have.Replicas, spec.Replicas, "use the broker's number, or kafka-reassign-partitions.sh")
 	case spec.RetentionAge != 0 && shown(spec.RetentionAge) != shown(have.RetentionAge):

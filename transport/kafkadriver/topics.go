@@ -96,18 +96,6 @@ func (d *Driver) ensure(ctx context.Context, name string) error {
 	return err
 }
 
-// partitions is how many a topic has; it is not created.
-func (d *Driver) partitions(ctx context.Context, name string) (int, error) {
-	if err := validName(name); err != nil {
-		return 0, err
-	}
-	detail, err := d.metadata(ctx, name)
-	if err != nil {
-		return 0, topicError(name, err)
-	}
-	return len(detail.Partitions), nil
-}
-
 // EnsureTopic makes a topic if it is missing. What exists is compared with what is
 // asked for, and never changed. RetentionBytes is the topic's, of which each
 // partition gets its part. Topics that are made with three replicas and more get
