@@ -119,7 +119,9 @@ func (m *member) begin(ctx context.Context, offsets map[string]map[int32]kgo.Off
 }
 
 // beginFresh sets the first offsets.
-func (m *member) beginFresh(offsets map[string]map[int32]kgo.Offset, fresh map[string][]int32, oldest kadm.ListedOffsets) ([]*partition, error) {
+func (m *member) beginFresh(
+	offsets map[string]map[int32]kgo.Offset, fresh map[string][]int32, oldest kadm.ListedOffsets,
+) ([]*partition, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var begun []*partition
@@ -151,7 +153,11 @@ func (m *member) fresh(offsets map[string]map[int32]kgo.Offset) map[string][]int
 	for topic, numbers := range offsets {
 		for n, offset := range numbers {
 			p := m.parts[place{topic, n}]
-			if p == nil || p.phase != phaseStart {
+			if p == nil {
+				continue
+			}
+			if p.phase != phaseStart { // the last session ended right after it began
+				offsets[topic][n] = offset.At(p.tail)
 				continue
 			}
 			if at := offset.EpochOffset(); at.Offset >= 0 { // an answer that fetched could not read

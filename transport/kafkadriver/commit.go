@@ -38,9 +38,7 @@ func (m *member) commits() {
 		select {
 		case <-m.told:
 		case <-m.ctx.Done():
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			close(m.next.over)
+			m.endCommits()
 			return
 		}
 		m.mu.Lock()
@@ -53,6 +51,13 @@ func (m *member) commits() {
 		}
 		close(r.over)
 	}
+}
+
+// endCommits lets nobody wait for a commit that will not be made.
+func (m *member) endCommits() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.next.over)
 }
 
 // entry is a partition's part of a commit.
@@ -132,7 +137,7 @@ func annotate(req *kmsg.OffsetCommitRequest, entries map[place]*entry) {
 		topic := &req.Topics[i]
 		for j := range topic.Partitions {
 			p := &topic.Partitions[j]
-			p.Metadata = kmsg.StringPtr("")
+			p.Metadata = new(string)
 			if e := entries[place{topic.Topic, p.Partition}]; e != nil {
 				p.Metadata = &e.metadata
 			}
@@ -172,7 +177,8 @@ func refused(code int16) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, kerr.OffsetMetadataTooLarge):
-		return fmt.Errorf("the broker's offset.metadata.max.bytes is below its default of %d, which the set of settled messages needs: %w", mostMetadata, err)
+		return fmt.Errorf("the broker's offset.metadata.max.bytes is below its default of %d, which the set of settled messages needs: %w",
+			mostMetadata, err)
 	}
 	return wrap(err)
 }

@@ -4,22 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/anywire/anywire/transport/driver"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// What is fetched ahead. A partition is fetched while less than its low mark waits
-// for delivery, and goes on to be until the high mark, with others that need it.
+// What is fetched ahead. The client is polled when some partition has less than its
+// low marks for delivery, and then gives all that it has fetched, of the others as
+// well. Only one that has far too much is paused meanwhile: the client throws away
+// what it has fetched of it.
 const (
-	fetchBytes          = 16 << 20
+	fetchBytes          = 16 << 20 // packed, of one broker at a time
 	fetchPartitionBytes = 1 << 20
-	pollRecords         = 4096
-	highFactor          = 4
-	lowBytes            = 1 << 20
+	fetchWait           = 250 * time.Millisecond
+	lowBytes            = 2 << 20
+	highBytes           = 8 << 20
 	memberBytes         = 64 << 20 // of all partitions; beyond it only empty ones are fetched
 )
 
@@ -34,7 +36,7 @@ func (m *member) poll() {
 			continue
 		}
 		ctx, turned := m.startPoll()
-		fetches := m.client.PollRecords(ctx, pollRecords)
+		fetches := m.client.PollFetches(ctx)
 		m.put(fetches)
 		m.endPoll(turned)
 	}
@@ -82,8 +84,7 @@ func (m *member) regulate() bool {
 		bytes += p.bytes
 	}
 	for _, p := range m.parts {
-		low := p.src.lowMark()
-		switch enough := p.queued() >= highFactor*low || p.bytes >= highFactor*lowBytes; {
+		switch enough := p.bytes >= highBytes || bytes >= memberBytes && !p.dry(bytes); {
 		case enough && !p.paused:
 			p.paused = true
 			pause[p.topic] = append(pause[p.topic], p.number)
@@ -119,6 +120,12 @@ func (m *member) put(fetches kgo.Fetches) {
 		if p == nil || p.phase != phaseOpen || len(f.Records) == 0 {
 			return
 		}
+		if first := f.Records[0].Offset; first < p.tail { // the client was sent back
+			m.dataLost(&kgo.ErrDataLoss{Topic: f.Topic, Partition: f.Partition, ConsumedTo: p.tail, ResetTo: first})
+			if p = m.parts[p.place]; p == nil {
+				return
+			}
+		}
 		m.countLost(p, min(f.LogStartOffset, f.Records[0].Offset))
 		p.add(f.Records)
 		p.src.wake()
@@ -138,8 +145,8 @@ func (m *member) countLost(p *partition, oldest int64) {
 	}
 	m.d.log.Error("messages were deleted by the broker before this group read them: retention is too short, or the group too slow",
 		"group", m.group, "topic", p.topic, "partition", p.number, "from", p.tail, "to", oldest, "messages", n)
-	p.src.report(fmt.Errorf("%d messages of partition %d of topic %q were deleted before group %q read them (offsets %d to %d): lengthen its retention",
-		n, p.number, p.topic, m.group, p.tail, oldest-1))
+	p.src.report(fmt.Errorf("%d messages of partition %d of topic %q were deleted before group %q read them (offsets %d to %d): "+
+		"lengthen its retention", n, p.number, p.topic, m.group, p.tail, oldest-1))
 }
 
 // failed is told of an error of a partition, a topic (-1), or the group (no topic).
@@ -178,7 +185,7 @@ func explain(topic string, err error) error {
 // dataLost begins a partition again where the broker's log goes on.
 func (m *member) dataLost(loss *kgo.ErrDataLoss) {
 	m.d.log.Error("the broker has lost messages that it had confirmed", "group", m.group, "topic", loss.Topic,
-		"partition", loss.Partition, "read to", loss.ConsumedTo, "goes on at", loss.ResetTo)
+		"partition", loss.Partition, "read", loss.ConsumedTo, "next", loss.ResetTo)
 	p := m.parts[place{loss.Topic, loss.Partition}]
 	if p == nil || p.phase != phaseOpen {
 		return

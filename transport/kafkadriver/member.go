@@ -90,7 +90,7 @@ func (m *member) options() []kgo.Opt {
 		kgo.KeepControlRecords(), // they end what a commit has to reach beyond
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchPartitionBytes),
-		kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.FetchMaxWait(fetchWait),
 		kgo.DisableClientMetrics(),
 	}
 }
@@ -124,6 +124,10 @@ func (m *member) attach(s *source) bool {
 // addInbox makes the source a reader of its inbox, which it did without.
 func (m *member) addInbox(s *source, inbox string) {
 	m.mu.Lock()
+	if s.inbox != "" || s.closed { // by another call
+		m.mu.Unlock()
+		return
+	}
 	s.inbox = inbox
 	m.readers[inbox] = append(m.readers[inbox], s)
 	m.mu.Unlock()

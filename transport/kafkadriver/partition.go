@@ -28,6 +28,7 @@ const (
 // place, shard and revoked never change, except when another source takes over.
 type partition struct {
 	place
+
 	src     *source
 	shard   int
 	revoked chan struct{} // closed when src has to let it go

@@ -35,18 +35,23 @@ func (d *Driver) terms(ctx context.Context, sub driver.Subscription) (terms, err
 	if t.drain <= 0 {
 		t.drain = defaultDrain
 	}
+	fix := "a session_timeout of at least %[2]v, or a lease of at most %[1]v"
 	if t.classic {
-		return d.classicTerms(ctx, sub, t)
+		var err error
+		if t, err = d.classicTerms(ctx, sub, t); err != nil {
+			return t, err
+		}
+	} else {
+		if err := d.hasConsumerProtocol(ctx); err != nil {
+			return t, err
+		}
+		t.session, t.beat = d.consumerSession(ctx, sub.Group)
+		fix = "a lease of at most %[1]v, a group.consumer.session.timeout.ms of at least %[2]v on the brokers, or protocol: classic"
 	}
-	if err := d.hasConsumerProtocol(ctx); err != nil {
-		return t, err
-	}
-	t.session, t.beat = d.consumerSession(ctx, sub.Group)
 	if sub.Lease+t.beat > t.session {
 		d.log.Warn("a worker that is cut off loses its partitions before its leases end: others may run what it still runs",
 			"group", sub.Group, "topic", sub.Topic, "lease", sub.Lease, "session", t.session,
-			"fix", fmt.Sprintf("a lease of at most %v, a group.consumer.session.timeout.ms of at least %d on the brokers, or protocol: classic",
-				t.session-t.beat, (sub.Lease+t.beat).Milliseconds()))
+			"fix", fmt.Sprintf(fix, t.session-t.beat, sub.Lease+t.beat))
 	}
 	return t, nil
 }
@@ -67,8 +72,8 @@ func (d *Driver) classicTerms(ctx context.Context, sub driver.Subscription, t te
 	least := settings.milliseconds("group.min.session.timeout.ms", brokerMinSession)
 	most := settings.milliseconds("group.max.session.timeout.ms", brokerMaxSession)
 	if t.session > most {
-		return t, fmt.Errorf("group %q: a session of %v is longer than the brokers take (group.max.session.timeout.ms is %v): use a shorter lease",
-			sub.Group, t.session, most)
+		return t, fmt.Errorf("a session of %v is longer than the brokers take (group.max.session.timeout.ms is %v): use a shorter lease",
+			t.session, most)
 	}
 	t.session = max(t.session, least)
 	return t, nil
@@ -89,7 +94,8 @@ func (d *Driver) hasConsumerProtocol(ctx context.Context) error {
 	return errNoConsumerProtocol
 }
 
-var errNoConsumerProtocol = fmt.Errorf("the brokers have no consumer groups of KIP-848 (Kafka 4.0 has): use protocol: classic; %w", driver.ErrDenied)
+var errNoConsumerProtocol = fmt.Errorf(
+	"the brokers have no consumer groups of KIP-848 (Kafka 4.0 has): use protocol: classic; %w", driver.ErrDenied)
 
 // consumerSession is what the brokers keep for members of the group: they decide.
 func (d *Driver) consumerSession(ctx context.Context, group string) (session, beat time.Duration) {

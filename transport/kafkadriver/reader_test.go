@@ -136,10 +136,11 @@ func publish(tb testing.TB, d *Driver, topic string, msgs ...*driver.Message) {
 	}
 }
 
-// await waits for a condition.
+// await waits for a condition, as long as a busy machine may need.
 func await(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	ctx := patience(tb)
+	ctx, cancel := context.WithTimeout(tb.Context(), 3*time.Minute)
+	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

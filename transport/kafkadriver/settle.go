@@ -13,6 +13,7 @@ import (
 type settling struct {
 	s      *source
 	call   []driver.Settlement
+	of     []*delivery // that the call names
 	failed driver.BatchError
 	marked []int // wait for a commit
 	copies []int // go to the ladder first
@@ -27,7 +28,7 @@ func (s *source) Settle(ctx context.Context, settlements []driver.Settlement) er
 	if len(settlements) == 0 {
 		return nil
 	}
-	call := &settling{s: s, call: settlements, failed: driver.BatchError{}}
+	call := &settling{s: s, call: settlements, of: make([]*delivery, len(settlements)), failed: driver.BatchError{}}
 	m := s.m
 	m.mu.Lock()
 	for i := range settlements {
@@ -69,6 +70,7 @@ func (c *settling) begin(i int) {
 		c.failed[i] = fmt.Errorf("token %v is not of this source", c.call[i].Token)
 		return
 	}
+	c.of[i] = d
 	switch {
 	case d.state == stateMarked:
 		c.marked = append(c.marked, i) // done already, and to be confirmed
@@ -88,7 +90,7 @@ func (c *settling) begin(i int) {
 
 // finish ends what the broker has confirmed.
 func (c *settling) finish(i int, ended error) {
-	d := c.call[i].Token.(*delivery)
+	d := c.of[i]
 	switch p := d.p; {
 	case d.state == stateSettled:
 	case d.mark <= p.confirmed && d.state == stateMarked:
@@ -121,7 +123,7 @@ func (c *settling) delay(ctx context.Context) *round {
 	var copies []delayCopy
 	var indexes []int
 	for _, i := range c.copies {
-		d := c.call[i].Token.(*delivery)
+		d := c.of[i]
 		if d.state != stateHeld || d.p.phase == phaseOver {
 			c.failed[i] = d.p.gone()
 			continue
@@ -137,7 +139,7 @@ func (c *settling) delay(ctx context.Context) *round {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, i := range indexes {
-		d := c.call[i].Token.(*delivery)
+		d := c.of[i]
 		switch {
 		case errs[k] != nil:
 			c.failed[i] = errs[k]

@@ -68,7 +68,7 @@ func (d *Driver) Subscribe(ctx context.Context, sub driver.Subscription) (driver
 		return nil, err
 	}
 	if sub.Group != d.ladder.group() {
-		d.ladder.start()
+		d.ladder.start() //nolint:contextcheck // forwarding outlives the call
 	}
 	return s, nil
 }
@@ -155,7 +155,7 @@ func (s *source) span() int64 {
 }
 
 // lowMark is how many records of a partition should wait for delivery at least.
-func (s *source) lowMark() int { return min(max(s.sub.Window, 128), 2048) }
+func (s *source) lowMark() int { return min(max(2*s.sub.Window, 1024), 8192) }
 
 func (s *source) wake() {
 	select {
@@ -274,7 +274,7 @@ func (s *source) stuck() error {
 			p.named = p.offsets.base
 			s.d.log.Warn("a partition stands still: an old message is not settled while too many after it are",
 				"group", s.sub.Group, "topic", p.topic, "partition", p.number, "offset", p.offsets.base, "ahead", p.offsets.head-p.offsets.base)
-			return fmt.Errorf("partition %d of topic %q stands still: offset %d is not settled, and %d offsets after it are as far as the group may go",
+			return fmt.Errorf("partition %d of topic %q stands still: offset %d is not settled, and the group may go %d offsets beyond",
 				p.number, p.topic, p.offsets.base, p.offsets.head-p.offsets.base)
 		}
 	}
