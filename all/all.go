@@ -17,6 +17,8 @@ import (
 	"github.com/anywire/anywire/transport/natsdriver"
 	"github.com/anywire/anywire/transport/natsdriver/embedded"
 	"github.com/anywire/anywire/transport/redisdriver"
+	"github.com/anywire/anywire/transport/watermillbridge/watermillkafka"
+	"github.com/anywire/anywire/transport/watermillbridge/watermillredis"
 )
 
 // Options returns options with every kind. They are fresh each time, so the
@@ -28,5 +30,7 @@ func Options() *anywire.Options {
 		natsdriver.Kind(),
 		redisdriver.Kind(),
 		kafkadriver.Kind(),
+		watermillredis.Kind(),
+		watermillkafka.Kind(),
 	}}
 }

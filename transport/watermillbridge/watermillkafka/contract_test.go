@@ -20,8 +20,9 @@ func quick() Options {
 func TestContract(t *testing.T) {
 	server := brokertest.SharedKafka(t)
 	var lines sync.Map
-	declared := Capabilities(quick())
+	declared, documented := Capabilities(quick()), Capabilities(Options{})
 	drivertest.Run(t, drivertest.Harness{
+		Name: "watermill-kafka", Documented: &documented,
 		Open: func(tb testing.TB) driver.Driver {
 			tb.Helper()
 			d, line := open(tb, server.Addrs, quick())
