@@ -56,6 +56,10 @@ func harness(server *brokertest.Server, change func(*Options), restart func(test
 			line, _ := lines.Load(d)
 			line.(*mortal).cut(true)
 		},
+		Stall: func(_ testing.TB, d driver.Driver) func() {
+			line, _ := lines.Load(d)
+			return line.(*mortal).still.begin()
+		},
 		Restart: restart,
 		// A dead member's partitions are free after the session of 6 s.
 		Patience: 60 * time.Second,

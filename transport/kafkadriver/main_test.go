@@ -21,6 +21,7 @@ type mortal struct {
 	mu    sync.Mutex
 	conns []net.Conn
 	dead  bool
+	still standstill
 }
 
 func (m *mortal) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -38,7 +39,7 @@ func (m *mortal) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, errors.New("dead")
 	}
 	m.conns = append(m.conns, c)
-	return c, nil
+	return newStillConn(c, &m.still), nil
 }
 
 func (m *mortal) isDead() bool {
