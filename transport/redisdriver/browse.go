@@ -37,14 +37,14 @@ func (d *Driver) Browse(ctx context.Context, name string, start driver.Start, fo
 	for {
 		seen := false
 		for i := range shards {
-			more, any, err := d.browsePages(ctx, &shards[i], fn)
+			more, some, err := d.browsePages(ctx, &shards[i], fn)
 			if err != nil {
 				return fmt.Errorf("browse topic %q: %w", name, browseErr(ctx, err))
 			}
 			if !more {
 				return nil
 			}
-			seen = seen || any
+			seen = seen || some
 		}
 		if !follow {
 			return nil

@@ -126,7 +126,8 @@ func (o Options) validateConnection() error {
 		errs = append(errs, fmt.Errorf("user %q needs a password", o.User))
 	}
 	if err == nil && len(t.addresses) > 1 && !o.Cluster {
-		errs = append(errs, fmt.Errorf("url names %d hosts: set cluster: true for the nodes of a cluster, or sentinel for sentinels", len(t.addresses)))
+		errs = append(errs, fmt.Errorf(
+			"url names %d hosts: set cluster: true for the nodes of a cluster, or sentinel for sentinels", len(t.addresses)))
 	}
 	if err == nil && o.Cluster && t.db != 0 {
 		errs = append(errs, fmt.Errorf("database %d: a Redis Cluster has only 0", t.db))

@@ -89,7 +89,7 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-func errClosed() error { return fmt.Errorf("Redis driver: %w", driver.ErrClosed) }
+func errClosed() error { return fmt.Errorf("driver of Redis: %w", driver.ErrClosed) }
 
 // isPassing reports whether the server answered that it did nothing, and may do it
 // later.
@@ -111,8 +111,7 @@ func isPassing(err error) bool {
 
 // isFinal reports whether it is no use to connect again.
 func isFinal(err error) bool {
-	var answer redis.Error
-	if errors.As(err, &answer) {
+	if _, ok := errors.AsType[redis.Error](err); ok {
 		return !isPassing(err)
 	}
 	var (

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" //nolint:gosec // the name that Redis gives a script
 	"embed"
 	"encoding/hex"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -20,8 +21,15 @@ func newScript(text string) script {
 //go:embed lua
 var lua embed.FS
 
-// embedded is a script of the folder lua, after what it shares with others.
-func embedded(shared, name string) script { return newScript(read(shared) + read(name)) }
+// embedded is a script of the folder lua: the named parts together, of which the
+// first ones may be shared with others.
+func embedded(parts ...string) script {
+	var text strings.Builder
+	for _, name := range parts {
+		text.WriteString(read(name))
+	}
+	return newScript(text.String())
+}
 
 func read(name string) string {
 	text, err := lua.ReadFile("lua/" + name + ".lua")

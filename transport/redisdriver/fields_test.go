@@ -1,6 +1,7 @@
 package redisdriver
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func TestDecodeEntry(t *testing.T) {
 		{"nothing", nil, driver.Message{}},
 	} {
 		got := decodeEntry(c.fields)
-		if got.Key != c.want.Key || string(got.Body) != string(c.want.Body) || (got.Body == nil) != (c.want.Body == nil) ||
+		if got.Key != c.want.Key || !bytes.Equal(got.Body, c.want.Body) || (got.Body == nil) != (c.want.Body == nil) ||
 			!slices.Equal(got.Headers, c.want.Headers) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
@@ -98,7 +99,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 				t.Errorf("%+v, packed %v: fields %q", m, packed, fields)
 			}
 			got := decodeEntry(fields)
-			if got.Key != m.Key || string(got.Body) != string(m.Body) || (got.Body == nil) != (m.Body == nil) {
+			if got.Key != m.Key || !bytes.Equal(got.Body, m.Body) || (got.Body == nil) != (m.Body == nil) {
 				t.Errorf("%+v, packed %v: read %+v", m, packed, got)
 			}
 			wantHeaders(t, got, m)

@@ -9,10 +9,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// The wait between two tries while nothing gets through.
+const (
+	leastWait = 20 * time.Millisecond
+	mostWait  = time.Second
+)
+
 // flush sends what is in the queue until it is empty.
 func (p *publisher) flush() {
 	var batch []*call
-	var pause time.Duration
+	var wait time.Duration
 	for {
 		runtime.Gosched() // callers that are about to queue something come along
 		if batch = p.take(batch[:0]); len(batch) == 0 {
@@ -20,14 +26,11 @@ func (p *publisher) flush() {
 		}
 		err := p.send(batch)
 		if p.finish(batch, err) {
-			pause = 0
+			wait = 0
 			continue
 		}
-		pause = min(max(2*pause, 20*time.Millisecond), time.Second)
-		select {
-		case <-time.After(pause):
-		case <-p.quit:
-		}
+		wait = min(max(2*wait, leastWait), mostWait)
+		pause(p.life, wait)
 	}
 }
 

@@ -29,7 +29,7 @@ type nodeInspection struct {
 // readConfig asks for the settings that INFO does not have.
 func (n *nodeInspection) readConfig(ctx context.Context, client redis.UniversalClient) error {
 	config := map[string]string{}
-	for _, key := range []string{"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "min-replicas-to-write", "proto-max-bulk-len"} {
+	for _, key := range []string{"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "min-replicas-to-write"} {
 		found, err := client.ConfigGet(ctx, key).Result()
 		if isAnswer(err, "NOPERM") || isAnswer(err, "ERR unknown") {
 			return nil
@@ -111,7 +111,8 @@ func (n *nodeInspection) durability() {
 	case appends == "yes":
 		n.good("appendonly", n.subject, "yes")
 	case n.config == nil || n.config["save"] != "":
-		n.note(driver.Danger, "appendonly", n.subject, "no, snapshots at most", "a crash loses every message since the last snapshot, confirmed or not, and wakes up what was settled since", fix)
+		n.note(driver.Danger, "appendonly", n.subject, "no, snapshots at most",
+			"a crash loses every message since the last snapshot, confirmed or not, and brings back what was settled since", fix)
 		return
 	default:
 		n.note(driver.Danger, "appendonly", n.subject, "no, and no snapshots", "a restart of the server loses every message", fix)
@@ -123,10 +124,12 @@ func (n *nodeInspection) durability() {
 	case n.config["appendfsync"] == "always":
 		n.good("appendfsync", n.subject, "always")
 	case n.config["appendfsync"] == "everysec":
-		n.note(driver.Warning, "appendfsync", n.subject, "everysec", "a crash of the machine (not of the process) loses up to the last second, though it was confirmed",
+		n.note(driver.Warning, "appendfsync", n.subject, "everysec",
+			"a crash of the machine (not of the process) loses up to the last second, though it was confirmed",
 			"CONFIG SET appendfsync always, where that is too much to lose: every write then waits for the disk")
 	default:
-		n.note(driver.Danger, "appendfsync", n.subject, n.config["appendfsync"], "a crash of the machine loses what the system had not written, often half a minute",
+		n.note(driver.Danger, "appendfsync", n.subject, n.config["appendfsync"],
+			"a crash of the machine loses what the system had not written, often half a minute",
 			"CONFIG SET appendfsync everysec, or always")
 	}
 }
@@ -153,11 +156,14 @@ func (n *nodeInspection) eviction() {
 	case policy == "noeviction":
 		n.good(check, n.subject, policy)
 	case strings.HasPrefix(policy, "allkeys-") && number(most) > 0:
-		n.note(driver.Danger, check, n.subject, policy, "when memory is short the server deletes whole streams, with all messages and groups", fix)
+		n.note(driver.Danger, check, n.subject, policy,
+			"when memory is short the server deletes whole streams, with all messages and groups", fix)
 	case strings.HasPrefix(policy, "allkeys-"):
-		n.note(driver.Warning, check, n.subject, policy+", with no maxmemory", "as soon as somebody sets maxmemory, the server deletes whole streams when memory is short", fix)
+		n.note(driver.Warning, check, n.subject, policy+", with no maxmemory",
+			"as soon as somebody sets maxmemory, the server deletes whole streams when memory is short", fix)
 	default:
-		n.note(driver.Warning, check, n.subject, policy, "when memory is short the server deletes keys that expire, which leases of shards are", fix)
+		n.note(driver.Warning, check, n.subject, policy,
+			"when memory is short the server deletes keys that expire, which leases of shards are", fix)
 	}
 }
 

@@ -25,7 +25,8 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 	case err != nil:
 		return err
 	case !found && x.o.Require:
-		x.note(driver.Danger, "stream", subject, "missing", "the transport says require: true, so it is not made", "make it, or leave require out")
+		x.note(driver.Danger, "stream", subject, "missing",
+			"the transport says require: true, so it is not made", "make it, or leave require out")
 		return nil
 	case !found:
 		x.good("stream", subject, "none yet, it is made on first use")
@@ -84,7 +85,8 @@ func (x *inspection) group(ctx context.Context, r driver.Reading, meta topicMeta
 	streams := streamsOf(r.Topic, meta.shards)
 	groups, err := x.groupOn(ctx, streams, r.Group)
 	if isAnswer(err, "NOPERM") {
-		x.note(driver.Unknown, "group", subject, "not readable", "the user may not call XINFO on the topic", "ACL SETUSER of the user with +xinfo")
+		x.note(driver.Unknown, "group", subject, "not readable",
+			"the user may not call XINFO on the topic", "ACL SETUSER of the user with +xinfo")
 		return nil
 	}
 	if err != nil {
@@ -152,7 +154,8 @@ func (x *inspection) lag(ctx context.Context, subject string, r driver.Reading, 
 		x.good("lag", subject, found)
 	case age > expiry*8/10:
 		x.note(driver.Danger, "lag", subject, found,
-			fmt.Sprintf("when nobody reads the group for group_expiry (%v), what it has not settled is trimmed with age %s", x.o.GroupExpiry, ageText(meta.retentionAge)),
+			fmt.Sprintf("when nobody reads the group for group_expiry (%v), what it has not settled goes at the age of %s",
+				x.o.GroupExpiry, ageText(meta.retentionAge)),
 			"start its agents, raise group_expiry on every process that uses the topic, or delete the group: XGROUP DESTROY")
 	case age > meta.retentionAge && meta.retentionAge > 0:
 		x.note(driver.Warning, "lag", subject, found,

@@ -15,11 +15,9 @@ const countPage = 1000
 
 // countScript counts the entries after an id, a page at a time, without sending
 // them.
-var countScript = newScript(`
-local page = redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])
-if #page == 0 then return {0, ''} end
-return {#page, page[#page][1]}
-`)
+//
+//nolint:gochecknoglobals // a constant
+var countScript = newScript(read("count"))
 
 // Lag adds up what the group has before it in each shard. The server counts what
 // waits, and is asked to count it one by one where entries were deleted from the

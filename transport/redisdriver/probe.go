@@ -2,6 +2,7 @@ package redisdriver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -47,9 +48,9 @@ func (d *Driver) tryProbe(ctx context.Context) error {
 	}
 	switch {
 	case s.mode == "sentinel":
-		return final{fmt.Errorf("this is a Sentinel: name it in sentinel.addresses")}
+		return final{errors.New("this is a Sentinel: name it in sentinel.addresses")}
 	case s.mode == "cluster" && !d.o.Cluster:
-		return final{fmt.Errorf("this is a node of a Redis Cluster: set cluster: true")}
+		return final{errors.New("this is a node of a Redis Cluster: set cluster: true")}
 	case s.role == "slave" && !d.o.Cluster:
 		return fmt.Errorf("this is a replica of %s:%s: connect to that, or let sentinels name the master",
 			s.fields["master_host"], s.fields["master_port"])
@@ -61,17 +62,14 @@ func (d *Driver) tryProbe(ctx context.Context) error {
 }
 
 // checkBulk compares max_body with what the server takes, where it may be asked.
+// Whoever may not ask finds out with the first message that is too large.
 func (d *Driver) checkBulk(ctx context.Context) error {
 	const key = "proto-max-bulk-len"
-	found, err := d.client.ConfigGet(ctx, key).Result()
-	if err != nil {
-		return nil // whoever may not ask finds out with the first message that is too large
+	limit, err := strconv.ParseInt(d.client.ConfigGet(ctx, key).Val()[key], 10, 64)
+	if err == nil && limit < int64(d.o.MaxBody) {
+		return fmt.Errorf("%s of the server is %d bytes, max_body %v: set max_body to %d or less", key, limit, d.o.MaxBody, limit)
 	}
-	limit, err := strconv.ParseInt(found[key], 10, 64)
-	if err != nil || limit >= int64(d.o.MaxBody) {
-		return nil
-	}
-	return fmt.Errorf("%s of the server is %d bytes, max_body %v: set max_body to %d or less", key, limit, d.o.MaxBody, limit)
+	return nil
 }
 
 // final is an error that waiting does not cure.

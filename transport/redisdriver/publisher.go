@@ -32,7 +32,8 @@ type publisher struct {
 	closed   bool
 	stuck    error // why nothing gets through at the moment
 	running  sync.WaitGroup
-	quit     chan struct{} // closed with the publisher
+	life     context.Context //nolint:containedctx // it ends with the publisher
+	quit     context.CancelFunc
 
 	calls sync.Pool
 }
@@ -46,7 +47,7 @@ type turn struct {
 func (p *publisher) init(client redis.UniversalClient, o Options) {
 	p.client, p.timeout, p.most = client, o.PublishTimeout.Std(), o.MaxPending
 	p.late = fmt.Errorf("no confirmation came in time: publish_timeout is %v", o.PublishTimeout)
-	p.quit = make(chan struct{})
+	p.life, p.quit = context.WithCancel(context.Background())
 	p.calls.New = func() any { return newCall() }
 	switch c := client.(type) {
 	case *redis.Client:
@@ -121,7 +122,7 @@ func (p *publisher) await(ctx context.Context, c *call, t *turn) error {
 		return ended(ctx)
 	case <-c.timer.C:
 		return p.late
-	case <-p.quit:
+	case <-p.life.Done():
 		return errClosed()
 	}
 }
@@ -160,6 +161,16 @@ func (p *publisher) push(c *call) {
 	}
 }
 
+// beside runs f in a goroutine that the publisher's end cancels and waits for.
+func (p *publisher) beside(f func(ctx context.Context)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.running.Go(func() { f(p.life) })
+}
+
 // abandon leaves a call before its end, unless that came in this moment. What
 // nobody began to send is not sent.
 func (p *publisher) abandon(c *call, err error) error {
@@ -194,7 +205,7 @@ func (p *publisher) close(ctx context.Context) {
 	p.mu.Lock()
 	if !p.closed {
 		p.closed = true
-		close(p.quit)
+		p.quit()
 		for _, c := range p.queue {
 			c.fail(errClosed())
 			p.end(c)

@@ -54,7 +54,8 @@ func (c *topicCache) use(name string) (t *topic, refresh bool) {
 	return known.topic, refresh
 }
 
-func (c *topicCache) put(t *topic) {
+// put keeps a topic, and returns it, or the one that was known and is the same.
+func (c *topicCache) put(t *topic) *topic {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
@@ -63,9 +64,10 @@ func (c *topicCache) put(t *topic) {
 	until := time.Now().Add(freshFor)
 	if before := c.known[t.name]; before != nil && before.topic.meta == t.meta {
 		before.until = until // and the turn of its shards goes on
-		return
+		return before.topic
 	}
 	c.known[t.name] = &cached{t, until}
+	return t
 }
 
 // forget makes the next use look again.

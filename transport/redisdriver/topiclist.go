@@ -42,10 +42,10 @@ func (d *Driver) Topics(ctx context.Context) ([]driver.Topic, error) {
 			return nil, fmt.Errorf("list topics: %q: %w", name, wrap(err))
 		}
 		meta, found, err := parseRecord(values)
-		if err != nil {
-			return nil, fmt.Errorf("list topics: hash %q: %w", recordOf(name), err)
-		}
-		if found {
+		switch {
+		case err != nil: // it must not hide the others
+			d.log.Warn("a topic's record cannot be read", "topic", name, "key", recordOf(name), "error", err)
+		case found:
 			topics = append(topics, meta.topic(name))
 		}
 	}

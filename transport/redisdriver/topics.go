@@ -42,6 +42,7 @@ type topic struct {
 	meta    topicMeta
 	streams []string // by shard
 	next    atomic.Uint32
+	trimmed atomic.Int64 // when this process last looked, in nanoseconds
 }
 
 func newTopic(name string, meta topicMeta) *topic {
@@ -54,7 +55,7 @@ func (t *topic) streamFor(key string) *string {
 	case len(t.streams) == 1:
 		return &t.streams[0]
 	case key == "":
-		return &t.streams[int(t.next.Add(1)%uint32(len(t.streams)))] //nolint:gosec // at most mostShards
+		return &t.streams[int(t.next.Add(1)%uint32(len(t.streams)))]
 	}
 	return &t.streams[driver.ShardOf(key, len(t.streams))]
 }
@@ -101,11 +102,10 @@ func (d *Driver) topicFor(ctx context.Context, name string) (*topic, error) {
 		d.topics.forget(name)
 		return nil, err
 	}
-	if known != nil && known.meta == meta {
-		return known, nil
+	t := d.topics.put(newTopic(name, meta))
+	if known != nil {
+		d.trimBeside(t)
 	}
-	t := newTopic(name, meta)
-	d.topics.put(t)
 	return t, nil
 }
 
@@ -221,7 +221,8 @@ type topicError struct{ text string }
 func (e *topicError) Error() string { return e.text }
 
 func wrongType(name, key, kind string) error {
-	return &topicError{fmt.Sprintf("topic %q: key %q is a %s, and a topic needs a stream: rename the topic, or delete the key", name, key, kind)}
+	return &topicError{fmt.Sprintf(
+		"topic %q: key %q is a %s, and a topic needs a stream: rename the topic, or delete the key", name, key, kind)}
 }
 
 // parseRecord reads the fields of a record; those that are missing have their
@@ -260,15 +261,9 @@ func parseRecord(values []any) (meta topicMeta, found bool, err error) {
 
 // createScript records a topic unless somebody else just did, or made a stream.
 // It returns the type of the key and the record.
-var createScript = redis.NewScript(`
-local kind = redis.call('TYPE', KEYS[2])['ok']
-local there = redis.call('EXISTS', KEYS[1]) == 1
-if not there and (kind == 'none' or (kind == 'stream' and ARGV[1] == '1')) then
-  redis.call('HSET', KEYS[1], 'shards', ARGV[1], 'retention_age', ARGV[2], 'retention_bytes', ARGV[3])
-end
-local r = redis.call('HMGET', KEYS[1], 'shards', 'retention_age', 'retention_bytes')
-return {kind, r[1] or '', r[2] or '', r[3] or ''}
-`)
+//
+//nolint:gochecknoglobals // a constant
+var createScript = newScript(read("create"))
 
 // create records a topic that was missing a moment ago.
 func (d *Driver) create(ctx context.Context, spec driver.Topic) (topicMeta, error) {
@@ -282,7 +277,7 @@ func (d *Driver) create(ctx context.Context, spec driver.Topic) (topicMeta, erro
 	if err := d.overlaps(ctx, spec.Name, meta.shards); err != nil {
 		return topicMeta{}, err
 	}
-	answer, err := createScript.Run(ctx, d.client, []string{recordOf(spec.Name), spec.Name},
+	answer, err := d.eval(ctx, createScript, []string{recordOf(spec.Name), spec.Name},
 		meta.shards, ageText(meta.retentionAge), meta.retentionBytes).StringSlice()
 	if err != nil {
 		return topicMeta{}, fmt.Errorf("create topic %q: %w", spec.Name, wrap(err))
