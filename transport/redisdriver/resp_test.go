@@ -42,6 +42,7 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"))
 	f.Add([]byte("%1\r\n$1\r\ns\r\n*1\r\n*3\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n:2\r\n"))
 	f.Add([]byte("*-1\r\n"))
+	f.Add([]byte("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$-1\r\n*0\r\n"))
 	f.Add([]byte("*999999999\r\n"))
 	f.Add([]byte("$-5\r\n*2\r\n$99999999999999999999\r\n"))
 	f.Fuzz(func(t *testing.T, reply []byte) {
