@@ -203,23 +203,15 @@ func (r *round) send(ctx context.Context, documents *os.Root, id string) error {
 }
 
 // follow reads an agent's dead letters until ctx ends, also those that other
-// processes write. What keeps it from reading is tried again, unless the
-// transport cannot show messages at all.
+// processes write. What keeps it from reading is tried again.
 func (r *round) follow(ctx context.Context, agent string) error {
 	topic := agent + ".dead"
 	t, err := r.app.TransportOf(topic)
 	if err != nil {
 		return err
 	}
-	start := driver.Start{At: driver.StartTime, Time: r.began.Add(-earlier)}
 	for {
-		err := t.Browse(ctx, topic, start, true, func(d *transport.Delivery) bool {
-			if d.Envelope != nil {
-				r.take(agent, d.Envelope)
-			}
-			return ctx.Err() == nil
-		})
-		if errors.Is(err, anywire.Unsupported) {
+		if err := r.read(ctx, t, topic, agent); errors.Is(err, anywire.Unsupported) {
 			return err
 		}
 		select {
@@ -227,6 +219,28 @@ func (r *round) follow(ctx context.Context, agent string) error {
 			return nil
 		case <-time.After(again):
 		}
+	}
+}
+
+// read looks at a topic without a group where the transport can do that, and else
+// as a group of its own that goes with it.
+func (r *round) read(ctx context.Context, t *transport.Transport, topic, agent string) error {
+	if !t.Capabilities().Browse {
+		return t.Subscribe(ctx, topic, func(_ context.Context, d *transport.Delivery) transport.Outcome {
+			r.see(agent, d)
+			return transport.Done()
+		}, &transport.SubscribeOptions{Group: agent + "." + envelope.NewID(), Ephemeral: true})
+	}
+	start := driver.Start{At: driver.StartTime, Time: r.began.Add(-earlier)}
+	return t.Browse(ctx, topic, start, true, func(d *transport.Delivery) bool {
+		r.see(agent, d)
+		return ctx.Err() == nil
+	})
+}
+
+func (r *round) see(agent string, d *transport.Delivery) {
+	if d.Envelope != nil {
+		r.take(agent, d.Envelope)
 	}
 }
 

@@ -3,8 +3,8 @@
 //
 //	tasks.research → researcher → tasks.write → writer → briefs → collector
 //
-// Where the messages travel is the configuration's business: memory.yaml,
-// embedded.yaml and nats.yaml beside this file differ in the transport only.
+// Where the messages travel is the configuration's business: the files beside
+// this one differ in the transport only.
 //
 //	go run ./examples/pipeline -c examples/pipeline/embedded.yaml -in docs -out briefs
 //
