@@ -45,7 +45,7 @@ func (m *Matrix) table(b *strings.Builder, rows []row, cases []drivertest.Case) 
 	for _, r := range rows {
 		b.WriteString("| " + r.title)
 		for _, c := range m.Columns {
-			b.WriteString(" | " + r.cell(c) + c.proven(r, cases))
+			b.WriteString(" | " + c.say(r, cases))
 		}
 		b.WriteString(" |\n")
 	}

@@ -261,9 +261,14 @@ func (c Column) ran(name string) bool {
 	return !skipped && !slices.Contains(c.Failed, name)
 }
 
-// proven says how many of the cases behind a cell ran, where that is not all of
-// those that could.
-func (c Column) proven(r row, all []drivertest.Case) string {
+// say is a cell of the table, with how many of the cases behind it ran where that
+// is not all of those that are about such a driver. What none of them shows is not
+// said.
+func (c Column) say(r row, all []drivertest.Case) string {
+	cell := r.cell(c)
+	if cell == refused || cell == "no" {
+		return cell
+	}
 	ran, of := 0, 0
 	for _, one := range all {
 		if !slices.ContainsFunc(r.proof, func(p string) bool {
@@ -276,10 +281,14 @@ func (c Column) proven(r row, all []drivertest.Case) string {
 			ran++
 		}
 	}
-	if ran == of {
-		return ""
+	switch ran {
+	case of:
+		return cell
+	case 0:
+		return fmt.Sprintf("not shown (0 of %d cases)", of)
+	default:
+		return fmt.Sprintf("%s (%d of %d cases)", cell, ran, of)
 	}
-	return fmt.Sprintf(" (%d of %d cases)", ran, of)
 }
 
 // notMeant reports whether a case is about drivers of another sort: nothing is
@@ -290,5 +299,5 @@ func (c Column) notMeant(one drivertest.Case) bool {
 		return false
 	}
 	need, isNeed := strings.CutPrefix(why, "needs ")
-	return isNeed && !strings.HasPrefix(need, "Harness.")
+	return isNeed && !strings.HasPrefix(need, "Harness.") && slices.Contains(one.Needs, drivertest.Need(need))
 }
