@@ -17,6 +17,7 @@ func TestContract(t *testing.T) {
 	var lines sync.Map
 	declared := Capabilities(Options{})
 	drivertest.Run(t, drivertest.Harness{
+		Name: "redis",
 		Open: func(tb testing.TB) driver.Driver {
 			tb.Helper()
 			d, line := open(tb, server.URL, nil)
