@@ -54,6 +54,7 @@ func answers() []answer {
 	return []answer{
 		{"NOGROUP", driver.ErrNotFound, ""},
 		{"NOPERM", driver.ErrDenied, "grant it with ACL SETUSER"},
+		{"ERR The user executing the script", driver.ErrDenied, "grant it with ACL SETUSER; anywire doctor names what is missing"},
 		{"NOAUTH", driver.ErrDenied, "set user and password"},
 		{"WRONGPASS", driver.ErrDenied, "check user and password"},
 		{"ERR AUTH", driver.ErrDenied, "check user and password"},

@@ -17,7 +17,7 @@ const countPage = 1000
 // them.
 //
 //nolint:gochecknoglobals // a constant
-var countScript = newScript(read("count"))
+var countScript = embedded("count")
 
 // Lag adds up what the group has before it in each shard. The server counts what
 // waits, and is asked to count it one by one where entries were deleted from the

@@ -263,7 +263,7 @@ func parseRecord(values []any) (meta topicMeta, found bool, err error) {
 // It returns the type of the key and the record.
 //
 //nolint:gochecknoglobals // a constant
-var createScript = newScript(read("create"))
+var createScript = embedded("create")
 
 // create records a topic that was missing a moment ago.
 func (d *Driver) create(ctx context.Context, spec driver.Topic) (topicMeta, error) {
