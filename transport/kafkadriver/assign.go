@@ -3,14 +3,18 @@ package kafkadriver
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/anywire/anywire/transport/driver"
 )
 
 // assigned begins assignments. Nothing of them is fetched before it returns, and
@@ -187,6 +191,48 @@ func (m *member) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]i
 		cancel()
 	}
 	m.finish(parts, gone)
+	m.lookFor(ctx, gone)
+}
+
+// lookFor finds out whether topics that this member has nothing of any more are
+// there at all: a group that is given nothing would wait in silence for ever.
+func (m *member) lookFor(ctx context.Context, gone map[string][]int32) {
+	ctx, cancel := context.WithTimeout(ctx, commitTime)
+	defer cancel()
+	for topic := range gone {
+		if !m.readsNothingOf(topic) {
+			continue
+		}
+		all, err := m.d.adm.ListTopics(ctx, topic)
+		if err == nil && errors.Is(all[topic].Err, kerr.UnknownTopicOrPartition) {
+			m.mu.Lock()
+			m.missing(topic)
+			m.mu.Unlock()
+		}
+	}
+}
+
+func (m *member) readsNothingOf(topic string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for at := range m.parts {
+		if at.topic == topic {
+			return false
+		}
+	}
+	return len(m.readers[topic]) > 0
+}
+
+// missing ends the sources of a topic that is not there, or is another one by now.
+// Whoever subscribes again finds it, makes it, or is refused.
+func (m *member) missing(topic string) {
+	for _, s := range m.readers[topic] {
+		s.report(errMissing(topic))
+	}
+}
+
+func errMissing(topic string) error {
+	return fmt.Errorf("topic %q was deleted, or made anew: its source is %w", topic, driver.ErrClosed)
 }
 
 // lost is told that partitions are somebody else's already.

@@ -99,7 +99,10 @@ func (m *member) rest() {
 	}
 }
 
-const restTime = 50 * time.Millisecond
+const (
+	restTime    = 50 * time.Millisecond
+	unknownTime = 2 * time.Second
+)
 
 // commit sends and notes what came of it: false, if not all was taken.
 func (m *member) commit(entries map[place]*entry) bool {
@@ -123,12 +126,30 @@ func (m *member) commit(entries map[place]*entry) bool {
 	defer m.mu.Unlock()
 	all := true
 	for _, e := range entries {
-		if e.p.failure = e.err; e.err == nil {
+		if e.err = m.judge(e); e.err == nil {
 			e.p.confirmed = e.marks
 		}
+		e.p.failure = e.err
 		all = all && e.err == nil
 	}
 	return all
+}
+
+// judge takes a topic that the broker does not know for deleted only after a while:
+// one that has just been made is not known everywhere at once.
+func (m *member) judge(e *entry) error {
+	if !errors.Is(e.err, driver.ErrNotFound) {
+		e.p.unknown = time.Time{}
+		return e.err
+	}
+	if e.p.unknown.IsZero() {
+		e.p.unknown = time.Now()
+	}
+	if time.Since(e.p.unknown) < unknownTime {
+		return e.err
+	}
+	m.missing(e.p.topic)
+	return errMissing(e.p.topic)
 }
 
 // annotate writes the done sets in place of what the client writes there.
@@ -204,7 +225,7 @@ func (m *member) flush(ctx context.Context, parts []*partition) error {
 		switch {
 		case r == nil:
 			return nil
-		case errors.Is(failure, driver.ErrStale):
+		case errors.Is(failure, driver.ErrStale), errors.Is(failure, driver.ErrClosed):
 			return failure
 		}
 		select {

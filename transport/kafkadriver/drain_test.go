@@ -1,6 +1,7 @@
 package kafkadriver
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -39,14 +40,7 @@ func longDrain(t *testing.T, protocol string) {
 		tokens[i] = m.Token
 	}
 	join(sub)
-	await(t, "partitions move", func() bool {
-		for _, m := range held {
-			if isRevoked(m) {
-				return true
-			}
-		}
-		return false
-	})
+	await(t, "partitions move", func() bool { return slices.ContainsFunc(held, isRevoked) })
 	join(sub) // and another
 	began := time.Now()
 	await(t, "the drain is longer than the session", func() bool {

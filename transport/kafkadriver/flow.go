@@ -173,7 +173,7 @@ func (m *member) failed(topic string, number int32, err error) {
 // explain is the error of fetching as the engine should take it.
 func explain(topic string, err error) error {
 	if errors.Is(err, kerr.UnknownTopicID) {
-		return fmt.Errorf("topic %q was deleted, or made anew: %w", topic, driver.ErrStale)
+		return errMissing(topic)
 	}
 	wrapped := wrap(err)
 	if errors.Is(wrapped, driver.ErrStale) || errors.Is(wrapped, driver.ErrClosed) {

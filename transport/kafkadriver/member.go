@@ -157,11 +157,19 @@ func (m *member) detach(ctx context.Context, s *source) error {
 	if alone {
 		m.d.groups.forget(m)
 	}
-	err := m.flush(ctx, m.owned())
+	err := unlessGone(m.flush(ctx, m.owned()))
 	if alone {
 		return errors.Join(err, m.shut(ctx))
 	}
 	return errors.Join(err, m.giveUp(ctx, gone))
+}
+
+// unlessGone drops the error of what is not ours to settle or to leave any more.
+func unlessGone(err error) error {
+	if errors.Is(err, driver.ErrStale) || errors.Is(err, driver.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // dismiss ends what the source holds, and returns the topics that nobody reads
@@ -227,7 +235,7 @@ func (m *member) shut(ctx context.Context) error {
 	m.cancel()
 	m.client.CloseAllowingRebalance()
 	m.work.Wait()
-	return wrap(err)
+	return unlessGone(wrap(err))
 }
 
 // fail ends deliveries for good.

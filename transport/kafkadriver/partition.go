@@ -3,6 +3,7 @@ package kafkadriver
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -55,7 +56,8 @@ type partition struct {
 	// Marks count changes to what a commit would say; confirmed are those that the
 	// broker has.
 	marks, confirmed uint64
-	failure          error // of the last commit
+	failure          error     // of the last commit
+	unknown          time.Time // since when the broker knows no such topic; zero: it does
 }
 
 // begin makes the offsets known: records may come.

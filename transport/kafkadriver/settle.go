@@ -98,11 +98,11 @@ func (c *settling) finish(i int, ended error) {
 	case p.phase == phaseOver || d.state == stateStale:
 		p.end(d, stateStale)
 		c.failed[i] = p.gone()
-	case errors.Is(p.failure, driver.ErrStale):
+	case errors.Is(p.failure, driver.ErrStale), errors.Is(p.failure, driver.ErrClosed):
+		p.end(d, stateStale)
 		c.failed[i] = p.failure
 	default:
-		c.failed[i] = errors.Join(ended, p.failure)
-		if c.failed[i] == nil {
+		if c.failed[i] = errors.Join(ended, p.failure); c.failed[i] == nil {
 			c.failed[i] = errUnanswered
 		}
 	}
