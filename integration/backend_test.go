@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/anywire/anywire"
-	"github.com/anywire/anywire/all"
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/internal/brokertest"
@@ -26,6 +25,8 @@ type backend struct {
 	// loose is start without writing every message through to the disk, for
 	// tests that need many and kill nobody. Nil: there is no difference.
 	loose func(t *testing.T) *world
+	// slowJoin: a member that comes or goes costs a second.
+	slowJoin bool
 }
 
 var backends = []backend{
@@ -33,6 +34,8 @@ var backends = []backend{
 	{name: "paranoid", start: startMemory(memory.Options{Paranoid: &memory.Paranoid{Seed: 7}})},
 	{name: "embedded", start: startEmbedded(embedded.Options{}), loose: startEmbedded(embedded.Options{Sync: "1s"})},
 	{name: "nats", start: brokers["nats"].start, loose: startNATS(natsdriver.Options{Storage: "memory"})},
+	{name: "redis", start: brokers["redis"].start},
+	{name: "kafka", start: brokers["kafka"].start, slowJoin: true},
 }
 
 // world is the broker of one test. Each app of the test joins it as a process of
@@ -141,10 +144,18 @@ type orderCase struct {
 	order string
 }
 
+// kinds are all that a backend of the table needs.
+func kinds() []anywire.Kind {
+	list := []anywire.Kind{memory.Kind(), embedded.Kind()}
+	for _, b := range brokers {
+		list = append(list, b.kind)
+	}
+	return list
+}
+
 // options are those of an app of this world.
 func (w *world) options(c *config.Config) *anywire.Options {
-	o := all.Options()
-	o.Kinds = append(o.Kinds, embedded.Kind())
+	o := &anywire.Options{Kinds: kinds()}
 	c.Transport = bus
 	c.Transports = map[string]config.Transport{bus: w.entry}
 	if w.shared != nil {

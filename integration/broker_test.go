@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 	"github.com/anywire/anywire/internal/faultproxy"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
+	"github.com/anywire/anywire/transport/kafkadriver"
 	"github.com/anywire/anywire/transport/natsdriver"
+	"github.com/anywire/anywire/transport/redisdriver"
 )
 
 // broker is what accidents need to know of a backend that is a process of its
@@ -47,6 +50,18 @@ var brokers = map[string]*broker{
 				o.Connect = []nats.Option{nats.SetCustomDialer(natsDialer(dial))}
 			}
 			return o
+		},
+	},
+	"redis": {
+		name: "redis", kind: redisdriver.Kind(), protocol: faultproxy.Redis,
+		shared: brokertest.SharedRedis, own: brokertest.Redis,
+		options: func(url string, dial dialer) any { return redisdriver.Options{URL: url, Dial: dial} },
+	},
+	"kafka": {
+		name: "kafka", kind: kafkadriver.Kind(), protocol: faultproxy.Kafka,
+		shared: brokertest.SharedKafka, own: brokertest.Kafka,
+		options: func(url string, dial dialer) any {
+			return kafkadriver.Options{Brokers: strings.Split(url, ","), Dial: dial}
 		},
 	},
 }

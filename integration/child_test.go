@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/anywire/anywire"
-	"github.com/anywire/anywire/all"
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/transport/natsdriver/embedded"
@@ -81,16 +80,13 @@ func (r role) app(note func(format string, args ...any)) *anywire.App {
 	if b := brokers[r.Broker]; b != nil {
 		entry = config.Transport{Kind: b.name, Prefix: r.Prefix, Options: b.options(r.URL, nil)}
 	}
-	o := all.Options()
-	o.Kinds = append(o.Kinds, embedded.Kind())
-	o.Config = &config.Config{
+	app := anywire.New(&anywire.Options{Kinds: kinds(), Config: &config.Config{
 		Transport: bus, Transports: map[string]config.Transport{bus: entry},
 		Agents: map[string]config.Agent{"worker": {
 			Consumes: "jobs", Order: r.Order,
 			Policy: config.Policy{Concurrency: 4, Lease: value.Duration(r.Lease), Retry: config.Retry{Immediate: new(0), Delayed: new(0)}},
 		}},
-	}
-	app := anywire.New(o)
+	}})
 	anywire.Consume(app, "worker", func(ctx context.Context, j Job) error {
 		note("start %s/%d", j.Key, j.N)
 		if r.Hang {

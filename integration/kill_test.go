@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/anywire/anywire/internal/faultproxy"
 )
 
 // TestKilledWorker: a message survives its worker's death. It is handled
@@ -32,6 +34,37 @@ func TestKilledWorker(t *testing.T) {
 		if order == "key" {
 			checkRising(t, completions(t, r.Journal))
 		}
+	})
+}
+
+// TestKilledInARow: worker after worker dies in the middle of its work; the last
+// one finds everything that was not handled.
+func TestKilledInARow(t *testing.T) {
+	t.Parallel()
+	eachBroker(t, func(t *testing.T, b *broker) {
+		t.Helper()
+		kills := 10
+		if b.protocol == faultproxy.Kafka { // each takes the group's session timeout
+			kills = scale(2, kills)
+		}
+		const each = 10
+		jobs := (kills + 1) * each * 2
+		r := b.role(t, b.shared(t), "key", time.Second)
+		first := r
+		first.Publish = jobs
+		c := spawn(t, first)
+		for range kills {
+			before := beginning(linesOf(t, r.Journal), "done ")
+			await(t, "it works", func() bool {
+				return beginning(linesOf(t, r.Journal), "done ") >= min(before+each, jobs)
+			}, func() any { return beginning(linesOf(t, r.Journal), "done ") })
+			c.kill(t)
+			c = spawn(t, r)
+		}
+		await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
+			func() any { return beginning(linesOf(t, r.Journal), "done ") })
+		c.drain(t)
+		checkRising(t, completions(t, r.Journal))
 	})
 }
 
