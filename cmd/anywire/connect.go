@@ -70,6 +70,11 @@ func (v *visit) fault(s *system, path, message, hint string) {
 
 // look compares what a broker has with what the configuration wants.
 func (s *system) look(ctx context.Context, broker *transport.Transport, v *visit) {
+	findings, err := s.inspectOn(ctx, broker, nil)
+	if err != nil {
+		v.away = true
+		v.fault(s, "transports."+v.name, reasonOf(err), "")
+	}
 	exist, absent := 0, 0
 	faulty := map[string]bool{}
 	for _, t := range s.topics() {
@@ -79,14 +84,14 @@ func (s *system) look(ctx context.Context, broker *transport.Transport, v *visit
 		before := len(v.problems)
 		if s.lookAtTopic(ctx, broker, v, t) {
 			exist++
-			s.lookForBacklog(ctx, broker, v, t)
+			s.lookForBacklog(ctx, broker, v, t, findings)
 		} else if len(v.problems) == before {
 			absent++
 		}
 		faulty[t.name] = len(v.problems) > before
 	}
 	v.found = fmt.Sprintf("reached; %s there, %d made on first use; it %s", count(exist, "topic"), absent, abilities(broker.Capabilities()))
-	s.consult(ctx, broker, v, faulty)
+	s.judge(v, findings, faulty)
 }
 
 // abilities says what a driver found that it can do.
@@ -160,16 +165,15 @@ func (s *system) pathOr(path, otherwise string) string {
 }
 
 // lookForBacklog notes groups that are new to a topic which holds messages.
-func (s *system) lookForBacklog(ctx context.Context, broker *transport.Transport, v *visit, t *wiredTopic) {
+func (s *system) lookForBacklog(ctx context.Context, broker *transport.Transport, v *visit, t *wiredTopic, findings []driver.Finding) {
 	for _, agent := range t.consumedBy {
 		a, _ := s.Agent(agent)
-		_, err := broker.Lag(ctx, t.name, a.Group)
-		if !errors.Is(err, driver.ErrNotFound) {
+		if !s.isNew(ctx, broker, t.name, a.Group, findings) {
 			continue
 		}
 		var oldest time.Time
 		there := false
-		err = broker.Browse(ctx, t.name, driver.Start{}, false, func(d *transport.Delivery) bool {
+		err := broker.Browse(ctx, t.name, driver.Start{}, false, func(d *transport.Delivery) bool {
 			oldest, there = d.Raw.Published, true
 			return false
 		})
@@ -179,6 +183,19 @@ func (s *system) lookForBacklog(ctx context.Context, broker *transport.Transport
 		v.notes = append(v.notes, fmt.Sprintf("agent %s: group %s is new to topic %s, which holds messages%s: with from: %s %s",
 			agent, a.Group, t.name, since(oldest), a.From, consequence(a.From)))
 	}
+}
+
+// isNew reports whether a group has never read a topic. A broker that counts a lag
+// for every name tells it in an inspection.
+func (s *system) isNew(ctx context.Context, broker *transport.Transport, topic, group string, findings []driver.Finding) bool {
+	subject := "group " + s.Transports[broker.Name()].Prefix + group
+	for _, f := range findings {
+		if f.Check == "group" && f.Subject == subject && f.Found == "new" {
+			return true
+		}
+	}
+	_, err := broker.Lag(ctx, topic, group)
+	return errors.Is(err, driver.ErrNotFound)
 }
 
 func since(at time.Time) string {
@@ -198,14 +215,9 @@ func consequence(from string) string {
 	return "it begins there"
 }
 
-// consult has the driver inspect its broker. What keeps agents from working is a
+// judge sorts what an inspection found: what keeps agents from working is a
 // problem of the configuration; what is wrong with the broker is for doctor.
-func (s *system) consult(ctx context.Context, broker *transport.Transport, v *visit, faulty map[string]bool) {
-	findings, err := s.inspectOn(ctx, broker, nil)
-	if err != nil {
-		v.away = true
-		v.fault(s, "transports."+v.name, reasonOf(err), "")
-	}
+func (s *system) judge(v *visit, findings []driver.Finding, faulty map[string]bool) {
 	dangers := 0
 	for _, f := range findings {
 		if f.Level != driver.Danger {
@@ -217,7 +229,7 @@ func (s *system) consult(ctx context.Context, broker *transport.Transport, v *vi
 		case !stopsAgents(f):
 			dangers++
 		default:
-			v.fault(s, path, fmt.Sprintf("%s of %s: %s: %s", f.Check, f.Subject, f.Found, f.Why), f.Fix)
+			v.fault(s, path, fmt.Sprintf("%s, %s: %s: %s", f.Subject, f.Check, f.Found, f.Why), f.Fix)
 		}
 	}
 	if dangers > 0 {

@@ -87,8 +87,8 @@ agents:
 `, server.URL))
 	r := call("validate", "--connect", "-c", file)
 	for _, want := range []string{
-		"new.yaml:6:53: agents.researcher.produces: rights of topic tasks.write: user reader may not publish to tasks.write",
-		"new.yaml:6:27: agents.researcher.consumes: rights of topic tasks.research: user reader may not publish to $JS.API.STREAM.CREATE.tasks~research",
+		"new.yaml:6:53: agents.researcher.produces: topic tasks.write, rights: user reader may not publish to tasks.write",
+		"new.yaml:6:27: agents.researcher.consumes: topic tasks.research, rights: user reader may not publish to $JS.API.STREAM.CREATE.tasks~research",
 		"allow the user to publish to tasks.write",
 	} {
 		if !strings.Contains(r.errs, want) {
@@ -101,7 +101,7 @@ agents:
 	if t.Failed() {
 		t.Log(r.both())
 	}
-	if r := call("doctor", "-c", file); r.code != exitFailed || !strings.Contains(r.out, "danger   rights of topic tasks.write") {
+	if r := call("doctor", "-c", file); r.code != exitFailed || !strings.Contains(r.out, "danger   topic tasks.write, rights: ") {
 		t.Errorf("doctor: exit %d\n%s", r.code, r.both())
 	}
 }
@@ -246,7 +246,7 @@ func TestEmbeddedWhileItRuns(t *testing.T) {
 				t.Errorf("doctor: exit %d, %s", doctor.code, doctor.both())
 			}
 		}
-		if !strings.Contains(doctor.out, "ok       sync of "+dir+": always") {
+		if !strings.Contains(doctor.out, "ok       "+dir+", sync: always") {
 			t.Errorf("doctor does not know how it syncs:\n%s", doctor.both())
 		}
 	}

@@ -186,7 +186,7 @@ func (d *diagnosis) write(out, errs io.Writer, p painter) {
 	fmt.Fprintf(out, "%s (kind %s)\n", p.paint(bold, d.Transport), d.Kind)
 	for _, f := range d.Findings {
 		level := p.paint(colourOf(f.level), fmt.Sprintf("%-7s", f.Level))
-		fmt.Fprintf(out, "  %s  %s of %s: %s\n", level, f.Check, f.Subject, harmless(f.Found, ""))
+		fmt.Fprintf(out, "  %s  %s, %s: %s\n", level, harmless(f.Subject, ""), f.Check, orDash(harmless(f.Found, "")))
 		if f.Why != "" {
 			fmt.Fprintf(out, "           %s\n", harmless(f.Why, ""))
 		}

@@ -185,6 +185,8 @@ func (l *lagging) ask(ctx context.Context, name string, rows []*lagRow) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachTimeout, fmt.Errorf("no answer within %v", reachTimeout))
 	defer cancel()
 	broker, err := l.broker(ctx, name)
+	slots := make(chan struct{}, mostQuestions)
+	var all sync.WaitGroup
 	for _, r := range rows {
 		switch {
 		case errors.Is(err, errNoFolder):
@@ -192,11 +194,19 @@ func (l *lagging) ask(ctx context.Context, name string, rows []*lagRow) {
 		case err != nil:
 			r.err, r.Error = err, messageText(err)
 		default:
-			r.ask(ctx, broker)
-			r.judge(l.maxWaiting, l.maxAge)
+			slots <- struct{}{}
+			all.Go(func() {
+				defer func() { <-slots }()
+				r.ask(ctx, broker)
+				r.judge(l.maxWaiting, l.maxAge)
+			})
 		}
 	}
+	all.Wait()
 }
+
+// mostQuestions are asked of a broker at the same time.
+const mostQuestions = 8
 
 // broker is open for the rounds to come.
 func (l *lagging) broker(ctx context.Context, name string) (*transport.Transport, error) {
@@ -227,7 +237,11 @@ func (l *lagging) delaysByCopy(name string) bool {
 }
 
 func (r *lagRow) ask(ctx context.Context, broker *transport.Transport) {
-	lag, err := broker.Lag(ctx, r.Topic, r.Group)
+	var lag driver.Lag
+	_, err := lookUp(ctx, broker, r.Topic) // some brokers wait for a topic that is missing
+	if err == nil {
+		lag, err = broker.Lag(ctx, r.Topic, r.Group)
+	}
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
 		r.New = true

@@ -16,10 +16,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 
+	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
-	"github.com/anywire/anywire/transport/natsdriver"
 )
 
 // patience bounds what must happen.
@@ -46,10 +46,16 @@ func onNATS(t *testing.T, rest string) live {
 
 func onServer(t *testing.T, url string, connectTimeout time.Duration, rest string) live {
 	t.Helper()
-	l := live{prefix: strings.ToLower(nuid.Next()) + ".", url: url}
-	l.file = writeNew(t, fmt.Sprintf(
-		"version: 1\ntransport: nats\ntransports:\n  nats: { url: %q, prefix: %q, connect_timeout: %v, monitoring: none }\n%s",
-		url, l.prefix, connectTimeout, rest))
+	l := on(t, "nats", fmt.Sprintf("url: %q, connect_timeout: %v, monitoring: none", url, connectTimeout), rest)
+	l.url = url
+	return l
+}
+
+// on writes a configuration with one transport.
+func on(t *testing.T, kind, options, rest string) live {
+	t.Helper()
+	l := live{prefix: strings.ToLower(nuid.Next()) + "."}
+	l.file = writeNew(t, fmt.Sprintf("version: 1\ntransport: %s\ntransports:\n  %[1]s: { prefix: %q, %s }\n%s", kind, l.prefix, options, rest))
 	return l
 }
 
@@ -63,12 +69,16 @@ func (l live) callWith(in string, args ...string) result {
 // transport is another program's on the same broker.
 func (l live) transport(t *testing.T) *transport.Transport {
 	t.Helper()
-	d, err := natsdriver.Open(t.Context(), natsdriver.Options{URL: l.url})
+	c, err := config.Load(l.file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := transport.New(d, &transport.Options{Name: "nats", Prefix: l.prefix, OwnsDriver: true})
-	t.Cleanup(func() { _ = tr.Close(context.WithoutCancel(t.Context())) })
+	s := newSystem(c, io.Discard)
+	tr, err := s.open(t.Context(), s.DefaultTransport(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { leave(t.Context(), tr) })
 	return tr
 }
 

@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/anywire/anywire/config"
@@ -34,6 +35,7 @@ const (
 )
 
 func main() {
+	logging.Disable() // go-redis writes to stderr what the driver reports in its own words
 	ctx, stop := interruptible()
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"github.com/anywire/anywire/internal/brokertest"
@@ -20,7 +21,10 @@ import (
 
 var update = flag.Bool("update", false, "write the goldens anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(brokertest.Runner(m)) }
+func TestMain(m *testing.M) {
+	logging.Disable()
+	goleak.VerifyTestMain(brokertest.Runner(m))
+}
 
 // result is what one call of the command left.
 type result struct {
