@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -176,7 +177,7 @@ func (one *subscription) run() {
 	err := s.t.Subscribe(one.stop, one.topic, one.handle, &transport.SubscribeOptions{
 		Group: s.o.Group, Start: s.o.Start, Lease: s.o.Lease, Order: s.o.Order, Ephemeral: s.o.Ephemeral,
 		Window: s.o.Window, Concurrency: s.o.Window, LaneLimit: s.o.Window,
-		DrainTimeout: s.o.CloseTimeout + time.Second,
+		DrainTimeout: s.o.CloseTimeout + time.Second, Inbox: inbox(one.group()),
 	})
 	one.cancel()
 	<-closing
@@ -185,6 +186,19 @@ func (one *subscription) run() {
 		s.o.Logger.Error("subscription ended", "topic", one.topic, "group", s.o.Group, "error", err)
 	}
 	close(one.ended)
+}
+
+func (one *subscription) group() string { return cmp.Or(one.s.o.Group, one.topic) }
+
+// inbox is a topic that brokers with strict names can have, whatever the group is
+// called. Nothing is ever sent there: refused messages wait here.
+func inbox(group string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
+			return r
+		}
+		return '-'
+	}, group) + ".inbox"
 }
 
 // started waits until the subscription runs, or cannot.
@@ -209,7 +223,7 @@ func (one *subscription) started(ctx context.Context) error {
 }
 
 func (one *subscription) runs() bool {
-	group := cmp.Or(one.s.o.Group, one.topic)
+	group := one.group()
 	for _, h := range one.s.t.Health() {
 		if h.Topic == one.topic && h.Group == group && h.State != transport.Starting {
 			return true
