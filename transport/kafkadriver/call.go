@@ -193,6 +193,11 @@ func (c *call) note(unknown error) {
 		delete(at, r)
 	}
 	for _, b := range c.broken {
+		if b.record.Topic == c.topic.name {
+			c.d.gone(c.topic, b.err)
+		} else {
+			c.d.gone(c.d.topics.get(b.record.Topic), b.err)
+		}
 		c.fail(at[b.record], b.err)
 		delete(at, b.record)
 	}

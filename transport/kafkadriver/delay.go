@@ -74,7 +74,11 @@ func (d *Driver) sendAll(ctx context.Context, records []*kgo.Record) []error {
 	case <-ctx.Done():
 	case <-timeout.C:
 	}
-	return s.result()
+	errs = s.result()
+	for i, err := range errs {
+		d.gone(d.topics.get(records[i].Topic), err)
+	}
+	return errs
 }
 
 // sending is what one sendAll waits for.

@@ -221,3 +221,30 @@ func TestForwardedCopiesAreDeleted(t *testing.T) {
 		}
 	}
 }
+
+// A rung that somebody deletes is made anew; only what it held is lost.
+func TestRungIsDeleted(t *testing.T) {
+	t.Parallel()
+	d := shared(t)
+	topic := topicOf(t, d, 1)
+	if err := d.Publish(t.Context(), topic, []*driver.Message{delayed("1", time.Second)}); err != nil {
+		t.Fatal(err)
+	}
+	awaitOne(t, d, topic)
+	rung := d.ladder.topicOf(rungs()[0])
+	if _, err := d.adm.DeleteTopics(t.Context(), rung); err != nil {
+		t.Fatal(err)
+	}
+	ctx := patience(t)
+	for len(seen(t, d, topic)) < 2 {
+		if ctx.Err() != nil {
+			t.Fatal("nothing is delayed any more")
+		}
+		_ = d.Publish(ctx, topic, []*driver.Message{delayed("2", time.Second)}) // fails at first
+		pause(ctx, 200*time.Millisecond)
+	}
+	settings, err := d.settings(ctx, rung)
+	if err != nil || settings.number(retentionAge) != -1 {
+		t.Errorf("the new rung keeps messages for %d ms, %v", settings.number(retentionAge), err)
+	}
+}

@@ -51,7 +51,7 @@ type held struct {
 // run subscribes until ctx ends.
 func (f *forwarder) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		src, err := f.d.Subscribe(ctx, f.l.subscription(f.topic))
+		src, err := f.subscribe(ctx)
 		if err == nil {
 			f.src, f.held, f.done, f.seen = src, nil, nil, map[<-chan struct{}]bool{}
 			err = f.forward(ctx)
@@ -63,6 +63,15 @@ func (f *forwarder) run(ctx context.Context) {
 		f.complain(err)
 		pause(ctx, forwardBackoff)
 	}
+}
+
+// subscribe joins the rung; one that somebody deleted is made anew.
+func (f *forwarder) subscribe(ctx context.Context) (driver.Source, error) {
+	f.d.topics.forget(f.topic)
+	if _, err := f.l.ensure(ctx, f.topic); err != nil {
+		return nil, err
+	}
+	return f.d.Subscribe(ctx, f.l.subscription(f.topic))
 }
 
 func (f *forwarder) leave(ctx context.Context) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -88,3 +89,5 @@ func deleteBefore(tb testing.TB, d *Driver, topic string, offset int64) {
 		tb.Fatal(err)
 	}
 }
+
+func valueOf(d time.Duration) value.Duration { return value.Duration(d) }

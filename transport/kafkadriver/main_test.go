@@ -3,9 +3,7 @@ package kafkadriver
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"testing"
 
@@ -65,9 +63,6 @@ func open(tb testing.TB, brokers []string, change func(*Options)) (*Driver, *mor
 	tb.Helper()
 	line := &mortal{}
 	o := Options{Brokers: brokers, Dial: line.dial, System: unique(tb)}
-	if os.Getenv("KDEBUG") != "" {
-		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
-	}
 	if change != nil {
 		change(&o)
 	}

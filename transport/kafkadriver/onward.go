@@ -98,9 +98,6 @@ func (f *forwarder) refused(h *held, now time.Time, err error) {
 	if errors.Is(err, errSick) || h.to == "" || h.at.After(now) {
 		return
 	}
-	if errors.Is(err, driver.ErrNotFound) {
-		f.d.topics.forget(h.to)
-	}
 	if _, known := f.sick[h.to]; !known {
 		f.d.log.Error("delayed messages cannot be delivered to a topic: they are kept and tried again for ever",
 			"topic", h.to, "position", h.m.Position, "in", f.topic, "error", err)

@@ -55,7 +55,6 @@ func (c *call) result(ctx context.Context) error {
 			}
 			c.failed[i] = c.d.blame(c.topic.name, c.msgs[i], err)
 		case errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.UnknownTopicID):
-			c.d.topics.forget(c.topic.name)
 			c.failed[i] = topicError(c.topic.name, err)
 		case errors.Is(err, kgo.ErrRecordTimeout):
 			c.failed[i] = fmt.Errorf("%w: publish_timeout is %v", err, c.d.o.PublishTimeout)
@@ -64,6 +63,16 @@ func (c *call) result(ctx context.Context) error {
 		}
 	}
 	return c.failed.Err()
+}
+
+// gone forgets a topic that somebody deleted: the next publish finds or makes it
+// anew. The client has to forget it as well, since it goes on to ask for the one
+// that was deleted.
+func (d *Driver) gone(t *topic, err error) {
+	unknown := errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
+	if unknown && t != nil && d.topics.lost(t) {
+		d.client.PurgeTopicsFromProducing(t.name)
+	}
 }
 
 // relearn reads again what a topic takes, after a broker refused a batch that

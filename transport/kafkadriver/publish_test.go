@@ -227,6 +227,36 @@ func TestBrokerIsAway(t *testing.T) {
 	}
 }
 
+// A topic that somebody deletes under us is made anew by the next publish that
+// finds it missing.
+func TestTopicIsDeleted(t *testing.T) {
+	t.Parallel()
+	d := shared(t)
+	topic := topicOf(t, d, 2)
+	if err := d.Publish(t.Context(), topic, []*driver.Message{{Key: "k", Body: []byte("1")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.adm.DeleteTopics(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	ctx := patience(t)
+	for {
+		err := d.Publish(ctx, topic, []*driver.Message{{Key: "k", Body: []byte("2")}})
+		if err == nil && len(seen(t, d, topic)) > 0 {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the topic does not come back: %v", err)
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+	for _, m := range seen(t, d, topic) {
+		if string(m.Body) != "2" {
+			t.Errorf("%q is there", m.Body)
+		}
+	}
+}
+
 func TestRoomIsBounded(t *testing.T) {
 	t.Parallel()
 	r := room{all: 10, free: 10}

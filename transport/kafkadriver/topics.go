@@ -61,6 +61,17 @@ func (c *topicCache) forget(name string) {
 	delete(c.known, name)
 }
 
+// lost forgets a topic unless that happened already, and reports whether it did.
+func (c *topicCache) lost(t *topic) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known[t.name] != t {
+		return false
+	}
+	delete(c.known, t.name)
+	return true
+}
+
 func (c *topicCache) specOf(name string) driver.Topic {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
