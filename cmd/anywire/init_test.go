@@ -60,7 +60,7 @@ func TestInitMakesAProjectThatWorks(t *testing.T) {
 	if out, err := diff.CombinedOutput(); err != nil {
 		t.Errorf("go.mod is not tidy: %v\n%s", err, out)
 	}
-	for _, name := range []string{"memory.yaml", "embedded.yaml", "nats.yaml"} {
+	for _, name := range []string{"memory.yaml", "embedded.yaml", "nats.yaml", "redis.yaml", "kafka.yaml"} {
 		out, err := inProject(t, dir, "run", ".", "validate", "-c", name).CombinedOutput()
 		if want := "valid: " + name + "\n"; err != nil || string(out) != want {
 			t.Errorf("validate -c %s: %v\n%s", name, err, out)
