@@ -62,6 +62,12 @@ func runChild(ctx context.Context, name string, w io.Writer) error {
 			return queued(ctx)
 		case "idle":
 			return idle(ctx)
+		case "backlog-nats":
+			return backlog(ctx, openNats)
+		case "backlog-redis":
+			return backlog(ctx, openRedis)
+		case "backlog-kafka":
+			return backlog(ctx, openKafka)
 		}
 		return 0, fmt.Errorf("no figure %q", name)
 	}()

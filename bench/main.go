@@ -13,6 +13,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -35,10 +36,16 @@ type row struct {
 	peer string
 	// single measures one figure of ours.
 	single func(ctx context.Context) (float64, error)
+	// once: a row that takes long is measured in the first round only.
+	once bool
 }
 
 func rows() []row {
-	return slices.Concat(memoryRows(), natsRows(), slowRows(), footprintRows())
+	return slices.Concat(
+		memoryRows(), natsRows(), redisRows(), kafkaRows(),
+		brokerRows("nats", openNats), brokerRows("redis", openRedis), brokerRows("kafka", openKafka),
+		slowRows(), footprintRows(),
+	)
 }
 
 func main() {
@@ -55,6 +62,7 @@ func main() {
 	} else {
 		err = run(ctx, *rounds, *only, *write)
 	}
+	err = errors.Join(err, running.end())
 	stop()
 	if err != nil {
 		log.Fatal(err)
@@ -68,6 +76,9 @@ func run(ctx context.Context, rounds int, only string, write bool) error {
 		for i, r := range chosen {
 			if err := ctx.Err(); err != nil {
 				return err
+			}
+			if r.once && round > 0 {
+				continue
 			}
 			fmt.Fprintf(os.Stderr, "\rround %d of %d, row %d of %d: %-60s", round+1, rounds, i+1, len(chosen), r.name)
 			if err := report.measure(ctx, r); err != nil {

@@ -30,7 +30,43 @@ func natsRows() []row {
 			name: "nats", shape: "512 single publishers", unit: "msg/s", goal: "≥ 0.75", peer: "raw nats.go",
 			pair: both(onServer(oursNats(512, 1)), onServer(rawNats(512, 1))),
 		},
+		latencyRow("nats", openNats, rawNatsPublisher, 50, "≤ 1.05"),
+		latencyRow("nats", openNats, rawNatsPublisher, 99, "≤ 1.15"),
 	}
+}
+
+func openNats(ctx context.Context) (driver.Driver, error) {
+	url, err := running.url(ctx, "nats")
+	if err != nil {
+		return nil, err
+	}
+	return natsdriver.Open(ctx, natsdriver.Options{URL: url})
+}
+
+func rawNatsPublisher(ctx context.Context) (publish func() error, done func() error, err error) {
+	url, err := running.url(ctx, "nats")
+	if err != nil {
+		return nil, nil, err
+	}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() error { nc.Close(); return nil }
+	topic := fresh()
+	js, err := jetstream.New(nc)
+	if err == nil {
+		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: topic, Subjects: []string{topic}})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return func() error {
+		m := rawMessage()
+		m.Subject = topic
+		_, err := js.PublishMsg(ctx, m)
+		return err
+	}, done, nil
 }
 
 // onServer measures against a fresh JetStream server in this process: file
