@@ -152,6 +152,7 @@ func (p *pubSub) ran() []string {
 // under ten thousand messages. ANYWIRE_TEST_FULL=1 runs it on every broker that
 // can be restarted.
 func TestWatermillReconnect(t *testing.T) {
+	t.Parallel()
 	names := []string{"redis"}
 	if full() {
 		names = []string{"redis", "nats", "kafka"}

@@ -66,31 +66,29 @@ func (s *source) start(ctx context.Context, subscriber message.Subscriber, inFli
 	return nil
 }
 
-// pump takes messages while there are slots for them.
+// pump takes messages and admits them while there are slots. One that comes when
+// there is none waits here, as it would in the subscriber, whose end is thus seen
+// in any case.
 func (s *source) pump(c *consumer) {
 	defer close(c.done)
-	for {
+	for w := range c.messages {
 		select {
 		case c.slots <- struct{}{}:
 		case <-s.over:
 			drain(c.messages)
 			return
 		}
-		w, ok := <-c.messages
-		if !ok {
-			<-c.slots
-			s.fail(c)
-			return
-		}
 		if !s.admit(c, w) {
 			<-c.slots
 		}
 	}
+	s.fail(c)
 }
 
 // drain lets a subscriber that is being closed get rid of what it holds.
 func drain(messages <-chan *message.Message) {
-	for range messages { //nolint:revive // nothing is done with it: see pump
+	for range messages {
+		continue
 	}
 }
 

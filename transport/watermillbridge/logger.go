@@ -49,7 +49,7 @@ func (l *logger) Error(msg string, err error, fields watermill.LogFields) {
 		text += ": " + err.Error()
 	}
 	if errors.Is(err, context.Canceled) || l.last.repeats(text) { // the end of a subscription is no error
-		l.LoggerAdapter.Debug(text, fields)
+		l.Debug(text, fields)
 		return
 	}
 	l.LoggerAdapter.Error(msg, err, fields)

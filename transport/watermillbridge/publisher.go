@@ -35,7 +35,6 @@ type Publisher struct {
 	o          PublisherOptions
 	converters converters
 	closed     atomic.Bool
-	calls      sync.WaitGroup
 }
 
 var _ message.Publisher = (*Publisher)(nil)

@@ -16,6 +16,12 @@ import (
 	"github.com/anywire/anywire/transport/driver"
 )
 
+// Defaults of [SubscriberOptions].
+const (
+	DefaultNackDelay    = 100 * time.Millisecond
+	DefaultCloseTimeout = 5 * time.Second
+)
+
 // SubscriberOptions configure a [Subscriber]. The zero value, and nil, are the
 // defaults.
 type SubscriberOptions struct {
@@ -55,8 +61,8 @@ func (o *SubscriberOptions) withDefaults() SubscriberOptions {
 		options = *o
 	}
 	options.Window = max(1, options.Window)
-	options.NackDelay = orDefault(options.NackDelay, 100*time.Millisecond)
-	options.CloseTimeout = orDefault(options.CloseTimeout, 5*time.Second)
+	options.NackDelay = orDefault(options.NackDelay, DefaultNackDelay)
+	options.CloseTimeout = orDefault(options.CloseTimeout, DefaultCloseTimeout)
 	options.Logger = cmp.Or(options.Logger, slog.New(slog.DiscardHandler))
 	return options
 }
@@ -251,7 +257,9 @@ func (one *subscription) handle(ctx context.Context, d *transport.Delivery) tran
 // outcome waits for the handler's word, and for some time longer once the
 // subscription ends.
 func (one *subscription) outcome(ctx context.Context, w *message.Message) transport.Outcome {
-	var late <-chan time.Time
+	late := time.NewTimer(one.s.o.CloseTimeout)
+	late.Stop()
+	defer late.Stop()
 	stop := one.stop.Done()
 	for {
 		select {
@@ -261,10 +269,8 @@ func (one *subscription) outcome(ctx context.Context, w *message.Message) transp
 			return transport.WaitInLane(one.s.o.NackDelay)
 		case <-stop:
 			stop = nil
-			timer := time.NewTimer(one.s.o.CloseTimeout)
-			defer timer.Stop()
-			late = timer.C
-		case <-late:
+			late.Reset(one.s.o.CloseTimeout)
+		case <-late.C:
 			return one.lastWord(w)
 		case <-ctx.Done():
 			return one.lastWord(w)

@@ -13,7 +13,7 @@ import (
 
 // version is the protocol that we speak: the oldest that current brokers take, and
 // new enough for everything here.
-var version = sarama.V2_8_0_0 //nolint:gochecknoglobals // a constant of the client
+var version = sarama.V2_8_0_0
 
 // base is what every client of a driver has in common; files are read here.
 func (o Options) base() (*sarama.Config, error) {
@@ -59,7 +59,10 @@ func (o Options) producer() (*sarama.Config, error) {
 	c.Producer.Retry.Max = 10 // a new leader is found; an idempotent producer stores nothing twice
 	c.Producer.MaxMessageBytes = int(o.MaxBody) + room
 	c.Producer.Partitioner = newPartitioner
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // consumer is the configuration of one member. A group whose members take long to
@@ -83,7 +86,10 @@ func (o Options) consumer(drain time.Duration) (*sarama.Config, error) {
 	c.Consumer.Group.Rebalance.Timeout = max(drain, time.Minute)
 	c.Consumer.Group.Rebalance.Retry.Backoff = 250 * time.Millisecond
 	c.Net.ReadTimeout = c.Consumer.Group.Rebalance.Timeout + more // a join is answered when all have let go
-	return c, c.Validate()
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 func (t TLS) config() (*tls.Config, error) {

@@ -67,7 +67,7 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 	}
 	if err != nil {
 		_ = d.admin.Close()
-		return nil, fmt.Errorf("Kafka at %v: %w", d.o.Brokers, wrap(err))
+		return nil, fmt.Errorf("publisher for Kafka at %v: %w", d.o.Brokers, wrap(err))
 	}
 	return d, nil
 }
@@ -126,7 +126,7 @@ func (d *Driver) Subscribe(ctx context.Context, sub driver.Subscription) (driver
 // Ping asks a broker for what it knows about the cluster.
 func (d *Driver) Ping(ctx context.Context) error {
 	if d.isClosed() {
-		return fmt.Errorf("Kafka driver: %w", driver.ErrClosed)
+		return fmt.Errorf("driver: %w", driver.ErrClosed)
 	}
 	return within(ctx, func() error {
 		_, _, err := d.admin.DescribeCluster()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -19,8 +18,6 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(brokertest.Runner(m), goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
-
-func full() bool { return os.Getenv("ANYWIRE_TEST_FULL") != "" }
 
 // mortal is a dialer whose connections end at once, as with their process.
 type mortal struct {

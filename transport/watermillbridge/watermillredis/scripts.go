@@ -7,10 +7,11 @@ import "github.com/redis/go-redis/v9"
 // the adapter would take it away from there.
 func ackScript() *redis.Script {
 	return redis.NewScript(`
-local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
+local id = ARGV[2]
+local p = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
 if #p == 0 then return 0 end
 if p[1][2] ~= ARGV[3] then return -1 end
-return redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('XACK', KEYS[1], ARGV[1], id)
 `)
 }
 
@@ -28,7 +29,7 @@ while true do
     from = '(' .. p[1]
   end
   if #page < 100 then break end
-end
+end -- of all pages
 if left == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 return left
 `)

@@ -177,7 +177,7 @@ func (t *tap) XReadGroup(ctx context.Context, a *redis.XReadGroupArgs) *redis.XS
 		return cmd
 	}
 	if strings.HasPrefix(answerOf(err), "NOGROUP") {
-		t.UniversalClient.XGroupCreateMkStream(ctx, a.Streams[0], a.Group, "0")
+		t.XGroupCreateMkStream(ctx, a.Streams[0], a.Group, "0")
 		err = fmt.Errorf("group %q of topic %q was gone and begins anew, at the oldest message: %w", a.Group, a.Streams[0], err)
 	}
 	if errors.Is(err, redis.Nil) || ctx.Err() != nil {
