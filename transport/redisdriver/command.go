@@ -69,7 +69,7 @@ func newXadd() *xadd {
 // arguments that the embedded command has.
 func (x *xadd) fill(stream *string, m *driver.Message, packed, cluster bool) {
 	if x.StringCmd == nil || cluster {
-		x.StringCmd = redis.NewStringCmd(context.Background(), "xadd", *stream) //nolint:contextcheck // see publisher.send
+		x.StringCmd = redis.NewStringCmd(context.Background(), "xadd", *stream)
 	}
 	x.SetErr(nil)
 	x.SetVal("")

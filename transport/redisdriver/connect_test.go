@@ -140,7 +140,7 @@ func TestTLS(t *testing.T) {
 	}{
 		"another authority":           {TLS{CA: stranger.file, Cert: ours, Key: oursKey}, []string{"certificate", "unknown authority"}},
 		"another name":                {TLS{CA: ca.file, Cert: ours, Key: oursKey, ServerName: "other"}, []string{"redis.test", "other"}},
-		"an expired one":              {TLS{CA: ca.file, Cert: late, Key: lateKey}, []string{"connect to Redis"}},
+		"an expired one":              {TLS{CA: ca.file, Cert: late, Key: lateKey}, []string{"remote error", "expired certificate"}},
 		"a missing file":              {TLS{CA: "/missing.pem"}, []string{"tls.ca", "/missing.pem"}},
 		"no certificate in the file":  {TLS{CA: oursKey}, []string{"tls.ca", "no PEM certificate"}},
 		"a key of another":            {TLS{CA: ca.file, Cert: ours, Key: lateKey}, []string{"tls.cert and tls.key"}},
@@ -168,7 +168,12 @@ func TestExpiredServer(t *testing.T) {
 func TestTLSMeetsPlain(t *testing.T) {
 	t.Parallel()
 	server := brokertest.SharedRedis(t)
-	refuses(t, Options{URL: "rediss://" + server.Addrs[0], ConnectTimeout: value.Duration(2 * time.Second)}, "connect to Redis")
+	brief := value.Duration(500 * time.Millisecond)
+	refuses(t, Options{URL: "rediss://" + server.Addrs[0], ConnectTimeout: brief}, "connect to Redis", "does this port speak TLS?")
+	ca := newAuthority(t, "ours")
+	cert, key := ca.sign(t, "redis.test", time.Now().Add(time.Hour))
+	secure := brokertest.Redis(t, "tls-cert-file "+cert, "tls-key-file "+key, "tls-ca-cert-file "+ca.file, "tls-auth-clients optional")
+	refuses(t, Options{URL: "redis://" + secure.Addrs[0], ConnectTimeout: brief}, "rediss://?")
 }
 
 func TestUsers(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -120,6 +121,9 @@ func isFinal(err error) bool {
 		certificate *tls.CertificateVerificationError
 		plain       tls.RecordHeaderError
 	)
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return true // the other side's TLS refused ours
+	}
 	return errors.Is(err, redis.ErrClosed) || errors.As(err, &own) || errors.As(err, &certificate) || errors.As(err, &plain)
 }
 

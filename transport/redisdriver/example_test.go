@@ -1,13 +1,11 @@
 package redisdriver_test
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/anywire/anywire/transport"
-	"github.com/anywire/anywire/transport/driver"
 	"github.com/anywire/anywire/transport/redisdriver"
 )
 
@@ -21,18 +19,4 @@ func ExampleNew() {
 	fmt.Println(t.Driver().Capabilities().Durable)
 
 	// Output: true
-}
-
-// Open connects by what a configuration says of `kind: redis`.
-func ExampleOpen() {
-	ctx := context.Background()
-	d, err := redisdriver.Open(ctx, redisdriver.Options{URL: "redis://localhost:6379/0"})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = d.Close(ctx) }()
-
-	topic, err := d.EnsureTopic(ctx, driver.Topic{Name: "tasks.research", Shards: 2})
-	fmt.Println(topic.Shards, topic.RetentionAge, err)
 }

@@ -77,7 +77,7 @@ func (d *Driver) groupOn(ctx context.Context, streams []string, group string) ([
 
 func (d *Driver) addLag(ctx context.Context, lag *driver.Lag, stream string, g *redis.XInfoGroup) error {
 	waiting := g.Lag
-	if waiting < 0 || d.server.Load().lacksLag() {
+	if waiting < 0 || d.askedServer(ctx).lacksLag() {
 		var err error
 		if waiting, err = d.count(ctx, stream, g.LastDeliveredID); err != nil {
 			return err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -15,18 +17,39 @@ const probePause = 100 * time.Millisecond
 // probe tries until the server answers, or ctx ends, and finds out whether it is
 // one that the driver can work with.
 func (d *Driver) probe(ctx context.Context) error {
+	var last error
 	for {
 		err := d.tryProbe(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
 			return d.checkBulk(ctx)
-		}
-		if isFinal(err) {
+		case isFinal(err):
 			return wrap(err)
+		case ctx.Err() == nil || last == nil:
+			last = err
 		}
-		if !pause(ctx, probePause) {
-			return fmt.Errorf("%w: %w", ended(ctx), wrap(err))
+		if pause(ctx, probePause) {
+			continue
 		}
+		return d.silent(ctx, last)
 	}
+}
+
+// silent says why a server cannot be reached, which may be that one side speaks
+// TLS and the other does not.
+func (d *Driver) silent(ctx context.Context, last error) error {
+	err := context.Cause(ctx)
+	if !errors.Is(last, ctx.Err()) {
+		err = fmt.Errorf("%w: %w", err, wrap(last))
+	}
+	secure := d.o.TLS != (TLS{}) || strings.HasPrefix(d.o.URL, "rediss:")
+	switch {
+	case secure && errors.Is(last, ctx.Err()):
+		return fmt.Errorf("%w (does this port speak TLS?)", err)
+	case !secure && (errors.Is(last, io.EOF) || errors.Is(last, syscall.ECONNRESET)):
+		return fmt.Errorf("%w (does this port want TLS, as with rediss://?)", err)
+	}
+	return err
 }
 
 // tryProbe asks once.
@@ -55,10 +78,30 @@ func (d *Driver) tryProbe(ctx context.Context) error {
 		return fmt.Errorf("this is a replica of %s:%s: connect to that, or let sentinels name the master",
 			s.fields["master_host"], s.fields["master_port"])
 	}
+	d.tellUntested(s)
+	return nil
+}
+
+func (d *Driver) tellUntested(s *server) {
 	if !s.tested() {
 		d.log.Info("the driver is not tested with this version", "server", s.String(), "tested", "Redis "+testedVersion)
 	}
-	return nil
+}
+
+// askedServer is what the server said of itself; nil where it may not be asked. A
+// client that was handed in is asked on first use.
+func (d *Driver) askedServer(ctx context.Context) *server {
+	if s := d.server.Load(); s != nil {
+		return s
+	}
+	s, err := askServer(ctx, d.client)
+	if err != nil {
+		return nil
+	}
+	if d.server.CompareAndSwap(nil, s) {
+		d.tellUntested(s)
+	}
+	return s
 }
 
 // checkBulk compares max_body with what the server takes, where it may be asked.

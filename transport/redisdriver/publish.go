@@ -59,7 +59,7 @@ type publication struct {
 
 // send stores as many messages as go together.
 func (p *publication) send(ctx context.Context) {
-	c := p.next()
+	c := p.next() //nolint:contextcheck // commands are nobody's alone: see publisher.send
 	if len(c.commands) == 0 {
 		p.d.pub.recycle(c)
 		return
