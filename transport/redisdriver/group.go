@@ -60,6 +60,12 @@ func (s *source) join(ctx context.Context, st *stream, token string) error {
 	if s.token == "" {
 		return nil
 	}
+	return s.takeOver(ctx, st, token)
+}
+
+// takeOver makes this the only reader of an ordered shard. The fence is set in any
+// case, also to what it was: that ends transactions that watch it.
+func (s *source) takeOver(ctx context.Context, st *stream, token string) error {
 	gone, err := s.d.eval(ctx, ownScript, []string{st.name, st.fence, st.fence, st.due},
 		token, s.sub.Group, s.me, s.token).StringSlice()
 	if err != nil {

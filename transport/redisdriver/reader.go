@@ -21,6 +21,7 @@ type reader struct {
 	last    string        // of an ordered shard: what the group has seen
 	guarded bool          // of an ordered shard: the connection watches the fence
 	woken   bool          // of an ordered shard: something is there to read
+	torn    bool          // of an ordered shard: a read may yet reach the server
 	looked  time.Time     // for lapsed deliveries, last
 
 	searched time.Time // for what is held without a time when it is due, last
@@ -150,6 +151,9 @@ func (s *source) arrive(r *reader, list []*delivery, gen int) {
 // knowing comes first, then what is due again, then what is new.
 func (r *reader) fetch(ctx context.Context, n int) ([]*delivery, error) {
 	if r.isUnsure() {
+		if err := r.seal(ctx); err != nil {
+			return nil, err
+		}
 		list, wait, err := r.regain(ctx, n)
 		if len(list) > 0 || err != nil {
 			return list, err

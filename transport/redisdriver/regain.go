@@ -47,6 +47,21 @@ func (r *reader) regain(ctx context.Context, n int) (list []*delivery, wait time
 	return list, 0, nil
 }
 
+// seal sees to it that a read of an ordered shard whose reply was lost delivers
+// nothing any more, should it reach the server only now, after a pause of the
+// server or the network: what it brought nobody would know of, as the lease of a
+// shard's owner never lapses. Its transaction watches the fence.
+func (r *reader) seal(ctx context.Context) error {
+	if !r.torn {
+		return nil
+	}
+	if err := r.s.takeOver(ctx, r.streams[0], r.s.token); err != nil {
+		return err
+	}
+	r.torn = false
+	return nil
+}
+
 // unknownPage are pending entries of this consumer that are not out.
 type unknownPage struct {
 	ids  []any
@@ -108,7 +123,7 @@ func (r *reader) recover(ctx context.Context, err error) error {
 		return r.rejoin(ctx, err)
 	}
 	r.line.drop()
-	r.guarded = false
+	r.guarded, r.torn = false, s.token != ""
 	s.mu.Lock()
 	r.unsure = true // the reply may have told of deliveries
 	s.mu.Unlock()
