@@ -176,15 +176,39 @@ func (t *tap) XReadGroup(ctx context.Context, a *redis.XReadGroupArgs) *redis.XS
 		t.end(streams[0].Messages, nil, true)
 		return cmd
 	}
-	if strings.HasPrefix(answerOf(err), "NOGROUP") {
-		t.XGroupCreateMkStream(ctx, a.Streams[0], a.Group, "0")
-		err = fmt.Errorf("group %q of topic %q was gone and begins anew, at the oldest message: %w", a.Group, a.Streams[0], err)
-	}
+	err = t.regain(ctx, err, a.Streams[0], a.Group)
 	if errors.Is(err, redis.Nil) || ctx.Err() != nil {
 		t.end(nil, nil, true)
 		return nothing(ctx)
 	}
 	t.end(nil, err, true)
+	return cmd
+}
+
+// regain makes a group that somebody deleted anew, at the oldest message, so that
+// nothing is lost, and says so.
+func (t *tap) regain(ctx context.Context, err error, stream, group string) error {
+	if !strings.HasPrefix(answerOf(err), "NOGROUP") {
+		return err
+	}
+	if err := t.XGroupCreateMkStream(ctx, stream, group, "0").Err(); err != nil && !strings.HasPrefix(answerOf(err), "BUSYGROUP") {
+		return err
+	}
+	return fmt.Errorf("group %q of topic %q was gone and begins anew, at the oldest message: %w", group, stream, err)
+}
+
+// XPendingExt is how the adapter looks for entries to claim. It does not read
+// before the first one has succeeded.
+func (t *tap) XPendingExt(ctx context.Context, a *redis.XPendingExtArgs) *redis.XPendingExtCmd {
+	cmd := t.UniversalClient.XPendingExt(ctx, a)
+	err := cmd.Err()
+	if err == nil || ctx.Err() != nil {
+		return cmd
+	}
+	t.tell(t.regain(ctx, err, a.Stream, a.Group))
+	if strings.HasPrefix(answerOf(err), "NOGROUP") {
+		cmd.SetErr(nil)
+	}
 	return cmd
 }
 
