@@ -90,8 +90,8 @@ func (d *Driver) relearn(ctx context.Context, known *topic) {
 // the client fails with it.
 func (d *Driver) blame(name string, m *driver.Message, err error) error {
 	t := d.topics.get(name)
-	if t != nil && t.limit > 0 && encodedSize(m) > t.limit {
-		return d.tooLarge(t, m)
+	if n := encodedSize(m); t != nil && t.limit > 0 && n > t.limit {
+		return tooLargeFor(t, n)
 	}
 	return fmt.Errorf("%w (%v)", errVictim, err) //nolint:errorlint // it is not too large itself
 }
@@ -102,9 +102,13 @@ func (d *Driver) tooLarge(t *topic, m *driver.Message) error {
 		return fmt.Errorf("%w: %d bytes with headers: max_body is %v", driver.ErrTooLarge, n, d.o.MaxBody)
 	}
 	if n := encodedSize(m); n > d.batchBytes(t) {
-		return fmt.Errorf("%w: %d bytes as a record: max.message.bytes of topic %q is %d", driver.ErrTooLarge, n, t.name, t.limit)
+		return tooLargeFor(t, n)
 	}
 	return nil
+}
+
+func tooLargeFor(t *topic, size int) error {
+	return fmt.Errorf("%w: %d bytes as a record: max.message.bytes of topic %q is %d", driver.ErrTooLarge, size, t.name, t.limit)
 }
 
 // encodedSize is the most that m takes as a batch of its own.
