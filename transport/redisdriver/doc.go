@@ -61,9 +61,11 @@
 //
 // Streams are trimmed by their readers: entries older than the topic's retention
 // that every group has settled, or that groups have not settled which nobody has
-// read for group_expiry. Publishers trim topics that nobody reads. An entry that vanishes
-// before it is settled, by a trim or a deletion of somebody else, is counted as
-// lost, and logged.
+// read for group_expiry. A group that somebody deleted counts as well, since its
+// members make it again where it had settled everything: one that is gone for good
+// also has to leave the hash {T:i}:groups (HDEL). Publishers trim topics that
+// nobody reads. An entry that vanishes before it is settled, by a trim or a
+// deletion of somebody else, is counted as lost, and logged.
 //
 // # Connections
 //

@@ -25,7 +25,8 @@ var (
 	// trimScript drops what is older than ARGV[2] milliseconds and settled by every
 	// group that was seen within ARGV[3] milliseconds, at most about ARGV[4] entries
 	// and down to ARGV[5] bytes where that is not 0. A group that moved since it was
-	// looked at is alive, whoever reads it. It returns the number of entries dropped,
-	// and the groups that did not count because nobody has seen them for so long.
+	// looked at is alive, whoever reads it; one that was deleted counts by its record.
+	// It returns the number of entries dropped, and the groups that did not count
+	// because nobody has seen them for so long.
 	trimScript = embedded("group", "trim")
 )

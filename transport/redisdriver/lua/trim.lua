@@ -12,10 +12,11 @@ if bytes > 0 and (redis.call('MEMORY', 'USAGE', s) or 0) > bytes then
 elseif age >= 0 and t > age then
   limit = string.format('%.0f', t - age)
 end
-local expired, all = {}, redis.pcall('XINFO', 'GROUPS', s)
+local expired, there, all = {}, {}, redis.pcall('XINFO', 'GROUPS', s)
 if not limit or all.err then return {0, expired} end
 for _, i in ipairs(all) do
   local name = field(i, 'name')
+  there[name] = true
   local known = redis.call('HGET', records, name)
   local seen, settled, left = string.match(known or '', '^(%d+) (%S+) %S+ (%d+)')
   if not seen or floor(i) ~= settled then
@@ -27,6 +28,14 @@ for _, i in ipairs(all) do
   else
     local f = floor(i)
     if less(f, limit) then limit = f end
+  end
+end
+-- A group that somebody deleted is made again where it had settled everything.
+local known = redis.call('HGETALL', records)
+for n = 1, #known, 2 do
+  local seen, settled, left = string.match(known[n + 1], '^(%d+) (%S+) %S+ (%d+)')
+  if seen and not there[known[n]] and tonumber(left) == 0 and tonumber(seen) + expiry >= t and less(settled, limit) then
+    limit = settled
   end
 end
 return {redis.call('XTRIM', s, 'MINID', '~', limit, 'LIMIT', most), expired}
