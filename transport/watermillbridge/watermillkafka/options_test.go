@@ -1,0 +1,53 @@
+package watermillkafka
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anywire/anywire/config/value"
+	"github.com/anywire/anywire/internal/brokertest"
+	"github.com/anywire/anywire/transport/driver"
+)
+
+func TestValidateNamesTheBadValue(t *testing.T) {
+	t.Parallel()
+	if err := (Options{}).Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	for want, o := range map[string]Options{
+		`broker "kafka"`:    {Brokers: []string{"kafka"}},
+		"in_flight -1":      {InFlight: -1},
+		"replicas -2":       {Replicas: -2},
+		"commit_interval":   {CommitInterval: -1},
+		"session_timeout":   {SessionTimeout: value.Duration(time.Millisecond)},
+		"max_body":          {MaxBody: 10},
+		"cert and key":      {TLS: TLS{Key: "k.pem"}},
+		"user and password": {SASL: SASL{User: "agents"}},
+	} {
+		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+func TestAWrongAddressIsClearAtStart(t *testing.T) {
+	t.Parallel()
+	o := Options{Brokers: []string{"127.0.0.1:1"}, ConnectTimeout: value.Duration(300 * time.Millisecond)}
+	if _, err := Open(t.Context(), o); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") ||
+		!strings.Contains(err.Error(), "connect_timeout") {
+		t.Errorf("nobody listens: %v", err)
+	}
+}
+
+func TestATopicThatIsRequiredAndMissing(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedKafka(t).Addrs, Options{Require: true})
+	if err := d.Publish(t.Context(), "no.such.topic", []*driver.Message{keyed("", "1")}); !errors.Is(err, driver.ErrNotFound) {
+		t.Errorf("Publish: %v", err)
+	}
+	if _, err := d.Subscribe(t.Context(), driver.Subscription{Topic: "no.such.topic", Group: "g"}); !errors.Is(err, driver.ErrNotFound) {
+		t.Errorf("Subscribe: %v", err)
+	}
+}
