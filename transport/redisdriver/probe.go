@@ -78,13 +78,18 @@ func (d *Driver) tryProbe(ctx context.Context) error {
 		return fmt.Errorf("this is a replica of %s:%s: connect to that, or let sentinels name the master",
 			s.fields["master_host"], s.fields["master_port"])
 	}
-	d.tellUntested(s)
+	d.judge(s)
 	return nil
 }
 
-func (d *Driver) tellUntested(s *server) {
+// judge logs what should be known of a server from the start.
+func (d *Driver) judge(s *server) {
 	if !s.tested() {
 		d.log.Info("the driver is not tested with this version", "server", s.String(), "tested", "Redis "+testedVersion)
+	}
+	if policy := s.fields["maxmemory_policy"]; strings.HasPrefix(policy, "allkeys-") {
+		d.log.Error("this server deletes whole streams, with all messages and groups, when its memory is short",
+			"maxmemory-policy", policy, "maxmemory", s.fields["maxmemory"], "fix", "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
 	}
 }
 
@@ -99,7 +104,7 @@ func (d *Driver) askedServer(ctx context.Context) *server {
 		return nil
 	}
 	if d.server.CompareAndSwap(nil, s) {
-		d.tellUntested(s)
+		d.judge(s)
 	}
 	return s
 }
