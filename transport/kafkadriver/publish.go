@@ -59,7 +59,7 @@ func (c *call) result(ctx context.Context) error {
 		case errors.Is(err, kgo.ErrRecordTimeout):
 			c.failed[i] = fmt.Errorf("%w: publish_timeout is %v", err, c.d.o.PublishTimeout)
 		default:
-			c.failed[i] = wrap(err)
+			c.failed[i] = topicError(c.topic.name, err)
 		}
 	}
 	return c.failed.Err()
