@@ -20,7 +20,8 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(brokertest.Runner(m))
+	// The meters of Watermill's Kafka client share a goroutine that never ends.
+	goleak.VerifyTestMain(brokertest.Runner(m), goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
 }
 
 // full reports whether the long variants are asked for.
