@@ -22,6 +22,7 @@
 //	{T:i}:due:GROUP      sorted set: what was given back, by the time when it comes again
 //	{T:i}:fence:GROUP    the token of an ordered shard's only reader
 //	{T:i}:trim           who trims at the moment
+//	{T/GROUP}:leases     hash: which process has which shard of an ordered subscription
 //
 // The record {T}:topic is made on first use, and is compared with what is asked for
 // from then on. Retention may be changed there by HSET, and is heeded within

@@ -31,7 +31,7 @@ func (x *inspection) rights(ctx context.Context) error {
 		return fmt.Errorf("inspect rights: %w", wrap(err))
 	}
 	missing := map[string][]string{}
-	for _, r := range x.needed() {
+	for _, r := range x.needed(ctx) {
 		refused, err := x.dryRun(ctx, user, r.args)
 		if err != nil {
 			return fmt.Errorf("inspect rights: %w", wrap(err))
@@ -47,7 +47,7 @@ func (x *inspection) rights(ctx context.Context) error {
 	for _, name := range x.topicNames() {
 		if len(missing[name]) > 0 {
 			x.note(driver.Danger, "rights", "topic "+name, strings.Join(missing[name], "; "), "the agents of this topic will not work",
-				fmt.Sprintf("ACL SETUSER %s ~%s ~%s:* ~{%s}:* ~{%s:*}:* and the commands that are named", user, name, name, name, name))
+				fmt.Sprintf("ACL SETUSER %s ~%[2]s ~%[2]s:* ~{%[2]s}:* ~{%[2]s:*}:* ~{%[2]s/*}:leases, and + each command that is named", user, name))
 		}
 	}
 	return nil
@@ -64,49 +64,78 @@ func (x *inspection) dryRun(ctx context.Context, user string, args []any) (refus
 
 // needed lists commands with the keys of their topics: one for each that scripts
 // or the driver call.
-func (x *inspection) needed() []right {
+func (x *inspection) needed(ctx context.Context) []right {
 	var all []right
-	need := func(topic string, args ...any) { all = append(all, right{topic, args}) }
 	for _, name := range x.topicNames() {
-		need(name, "hmget", recordOf(name), "shards")
-		need(name, "type", name)
-		need(name, "exists", recordOf(name))
-		need(name, "hset", recordOf(name), "shards", "1")
-		need(name, "evalsha", "0000", "1", recordOf(name))
-		need(name, "eval", "return 1", "1", recordOf(name))
-		need(name, "xtrim", name, "minid", "~", "0")
-		need(name, "time")
+		need, record := needOf(&all, name), recordOf(name)
+		need("hmget", record, recordShards)
+		need("type", name)
+		need("exists", record)
+		need("hset", record, recordShards, "1")
+		need("evalsha", "0000", "1", record)
+		need("eval", "return 1", "1", record)
+		need("time")
+		stream := x.firstStream(ctx, name)
+		need("set", companion(stream, "trim"), "m", "nx")
+		need("xtrim", stream, "minid", "~", "0")
+		need("xinfo", "groups", stream)
 	}
 	for _, name := range x.use.Writes {
-		need(name, "xadd", name, "*", bodyField, "")
-		need(name, "multi")
-		need(name, "exec")
+		need := needOf(&all, name)
+		need("xadd", x.firstStream(ctx, name), "*", bodyField, "")
+		need("multi")
+		need("exec")
 	}
 	for _, r := range x.use.Reads {
-		name, group := r.Topic, r.Group
-		need(name, "xreadgroup", "group", group, "c", "block", "1", "streams", name, ">")
-		need(name, "xgroup", "create", name, group, "0", "mkstream")
-		need(name, "xgroup", "delconsumer", name, group, "c")
-		need(name, "xack", name, group, "0-1")
-		need(name, "xclaim", name, group, "c", "0", "0-1")
-		need(name, "xpending", name, group)
-		need(name, "xrange", name, "-", "+")
-		need(name, "xinfo", "groups", name)
-		need(name, "xinfo", "stream", name)
-		need(name, "xinfo", "consumers", name, group)
-		due, members := companion(name, "due:"+group), companion(name, "members:"+group)
-		need(name, "zadd", due, "1", "m")
-		need(name, "zrange", due, "0", "0")
-		need(name, "zrangebyscore", members, "-inf", "1")
-		need(name, "zrem", members, "m")
-		need(name, "zcard", due)
-		need(name, "hgetall", companion(name, "groups"))
-		need(name, "hdel", companion(name, "groups"), group)
-		if r.Ordered {
-			need(name, "xread", "block", "1", "streams", name, "0")
-			need(name, "set", companion(name, "fence:"+group), "t")
-			need(name, "get", companion(name, "fence:"+group))
-		}
+		neededToRead(needOf(&all, r.Topic), x.firstStream(ctx, r.Topic), r)
 	}
 	return all
+}
+
+func needOf(all *[]right, topic string) func(args ...any) {
+	return func(args ...any) { *all = append(*all, right{topic, args}) }
+}
+
+// firstStream stands for all of a topic; of one that is missing it is guessed.
+func (x *inspection) firstStream(ctx context.Context, name string) string {
+	meta, err := x.describe(ctx, name)
+	if err != nil {
+		return name
+	}
+	return streamOf(name, 0, meta.shards)
+}
+
+func neededToRead(need func(args ...any), stream string, r driver.Reading) {
+	st := newStream(stream, r.Group, 0, 1)
+	need("xreadgroup", "group", r.Group, "c", "block", "1", "streams", stream, ">")
+	need("xgroup", "create", stream, r.Group, "0", "mkstream")
+	need("xgroup", "delconsumer", stream, r.Group, "c")
+	need("xack", stream, r.Group, "0-1")
+	need("xclaim", stream, r.Group, "c", "0", "0-1")
+	need("xpending", stream, r.Group)
+	need("xrange", stream, "-", "+")
+	need("xinfo", "stream", stream)
+	need("xinfo", "consumers", stream, r.Group)
+	need("zadd", st.due, "1", "m")
+	need("zrange", st.due, "0", "0")
+	need("zcard", st.due)
+	need("zrem", st.due, "m")
+	need("zrangebyscore", st.members, "-inf", "1")
+	need("hgetall", st.records)
+	need("hset", st.records, r.Group, "r")
+	need("hdel", st.records, r.Group)
+	if !r.Ordered {
+		return
+	}
+	need("multi")
+	need("exec")
+	need("watch", st.fence)
+	need("get", st.fence)
+	need("set", st.fence, "t")
+	leases := companion(r.Topic+"/"+r.Group, "leases")
+	need("hget", leases, "epoch")
+	need("hset", leases, "epoch", "1")
+	need("hdel", leases, "f")
+	need("hkeys", leases)
+	need("pexpire", leases, "1")
 }

@@ -89,7 +89,7 @@ func (d *Driver) judge(s *server) {
 	}
 	if policy := s.fields["maxmemory_policy"]; strings.HasPrefix(policy, "allkeys-") {
 		d.log.Error("this server deletes whole streams, with all messages and groups, when its memory is short",
-			"maxmemory-policy", policy, "maxmemory", s.fields["maxmemory"], "fix", "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
+			"policy", policy, "maxmemory", s.fields["maxmemory"], "fix", "CONFIG SET maxmemory-policy noeviction, and in redis.conf")
 	}
 }
 

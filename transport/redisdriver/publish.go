@@ -78,22 +78,25 @@ func (p *publication) send(ctx context.Context) {
 	p.d.pub.recycle(c)
 }
 
+// next takes the messages of the next part.
 func (p *publication) next() *call {
 	c := p.d.pub.call()
-	c.ordered = repeatsKey(p.msgs[p.at:], c.keys)
-	packed, most := p.d.o.Attributes == attributesPacked, min(mostOfCall, p.d.o.MaxPending)
-	for ; p.at < len(p.msgs) && len(c.commands) < most; p.at++ {
-		m := p.msgs[p.at]
+	packed := p.d.o.Attributes == attributesPacked
+	part := p.msgs[p.at:min(p.at+min(mostOfCall, p.d.o.MaxPending), len(p.msgs))]
+	c.ordered = repeatsKey(part, c.keys)
+	for _, m := range part {
 		size := sizeOf(m)
 		if len(c.commands) > 0 && c.bytes+size > mostBytesOfCall {
 			break
 		}
+		at := p.at
+		p.at++
 		if err := p.check(m, size); err != nil {
-			p.fail(p.at, err)
+			p.fail(at, err)
 			continue
 		}
 		c.bytes += size
-		c.add(p.at).fill(p.topic.streamFor(m.Key), m, packed, p.d.pub.cluster)
+		c.add(at).fill(p.topic.streamFor(m.Key), m, packed, p.d.pub.cluster)
 	}
 	return c
 }
