@@ -60,7 +60,7 @@ func (s *source) ageOfBacklog(ctx context.Context) (kept time.Duration, oldest t
 	if !s.d.nc.IsConnected() {
 		return 0, time.Time{}, errDisconnected
 	}
-	stream, err := s.d.js.Stream(ctx, s.topic.stream)
+	stream, err := s.d.js.Stream(ctx, s.stream)
 	if err != nil {
 		return 0, time.Time{}, err
 	}
@@ -88,7 +88,7 @@ func (s *source) judgeAge(kept time.Duration, oldest, now time.Time) {
 	changed := old != s.ageing.warned
 	s.ageing.warned = old
 	s.mu.Unlock()
-	switch log := s.d.o.Logger.With("topic", s.topic.name, "group", s.sub.Group, "shard", max(s.shard, 0)); {
+	switch log := s.d.o.Logger.With("topic", s.sub.Topic, "group", s.sub.Group, "shard", max(s.shard, 0)); {
 	case !changed:
 	case old:
 		log.Warn("unhandled messages are about to be dropped by age: more workers, or a longer retention",

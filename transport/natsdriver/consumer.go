@@ -126,16 +126,16 @@ func (d *Driver) canPin() bool {
 
 // join finds the consumer, or creates it.
 func (s *source) join(ctx context.Context) error {
-	found, err := s.d.js.Consumer(ctx, s.topic.stream, s.consumer)
+	found, err := s.d.js.Consumer(ctx, s.stream, s.consumer)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
 		found, err = s.create(ctx)
 		if errors.Is(err, jetstream.ErrConsumerExists) { // another member was quicker
-			found, err = s.d.js.Consumer(ctx, s.topic.stream, s.consumer)
+			found, err = s.d.js.Consumer(ctx, s.stream, s.consumer)
 		}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		s.d.topics.forget(s.topic.name)
-		return notFound(s.topic.name)
+		s.d.topics.forget(s.sub.Topic)
+		return notFound(s.sub.Topic)
 	}
 	if err != nil {
 		return wrap(err)
@@ -160,13 +160,13 @@ func (s *source) create(ctx context.Context) (jetstream.Consumer, error) {
 	if known {
 		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartSequencePolicy, floor+1, nil
 	}
-	return s.d.js.CreateConsumer(ctx, s.topic.stream, cfg)
+	return s.d.js.CreateConsumer(ctx, s.stream, cfg)
 }
 
 // formerly is the position up to which the group's consumers of the other kind
 // have settled everything.
 func (s *source) formerly(ctx context.Context) (floor uint64, known bool, err error) {
-	stream, err := s.d.js.Stream(ctx, s.topic.stream)
+	stream, err := s.d.js.Stream(ctx, s.stream)
 	if err != nil {
 		return 0, false, err
 	}
@@ -192,7 +192,7 @@ func (s *source) formerly(ctx context.Context) (floor uint64, known bool, err er
 func (s *source) adopt(ctx context.Context, info *jetstream.ConsumerInfo) error {
 	want, have := s.config(), info.Config
 	if err := checkConsumer(want, have); err != nil {
-		return fmt.Errorf("consumer %q of stream %q %w", s.consumer, s.topic.stream, err)
+		return fmt.Errorf("consumer %q of stream %q %w", s.consumer, s.stream, err)
 	}
 	adjusted := have
 	// A longer lease is taken over at once; a shorter one only when nobody else
@@ -208,11 +208,11 @@ func (s *source) adopt(ctx context.Context, info *jetstream.ConsumerInfo) error 
 		adjusted.PriorityPolicy != have.PriorityPolicy || adjusted.PinnedTTL != have.PinnedTTL {
 		if have.Metadata[metaGroup] == "" {
 			return fmt.Errorf("consumer %q of stream %q was made by somebody else, with ack_wait %v, max_ack_pending %d, priority policy %d; "+
-				"this subscription needs %v, %d, %d: delete it, or use another group", s.consumer, s.topic.stream,
+				"this subscription needs %v, %d, %d: delete it, or use another group", s.consumer, s.stream,
 				have.AckWait, have.MaxAckPending, have.PriorityPolicy, adjusted.AckWait, adjusted.MaxAckPending, adjusted.PriorityPolicy)
 		}
-		if _, err := s.d.js.UpdateConsumer(ctx, s.topic.stream, adjusted); err != nil {
-			return fmt.Errorf("adjust consumer %q of stream %q: %w", s.consumer, s.topic.stream, wrap(err))
+		if _, err := s.d.js.UpdateConsumer(ctx, s.stream, adjusted); err != nil {
+			return fmt.Errorf("adjust consumer %q of stream %q: %w", s.consumer, s.stream, wrap(err))
 		}
 	}
 	s.lease = adjusted.AckWait
@@ -245,12 +245,12 @@ func checkConsumer(want, have jetstream.ConsumerConfig) error {
 
 // unpin takes the shard from whoever reads it: the caller owns it now.
 func (s *source) unpin(ctx context.Context) error {
-	stream, err := s.d.js.Stream(ctx, s.topic.stream)
+	stream, err := s.d.js.Stream(ctx, s.stream)
 	if err != nil {
 		return wrap(err)
 	}
 	if err := stream.UnpinConsumer(ctx, s.consumer, pinGroup); err != nil {
-		return fmt.Errorf("unpin consumer %q of stream %q: %w", s.consumer, s.topic.stream, wrap(err))
+		return fmt.Errorf("unpin consumer %q of stream %q: %w", s.consumer, s.stream, wrap(err))
 	}
 	return nil
 }
@@ -259,10 +259,10 @@ func (s *source) unpin(ctx context.Context) error {
 // skipped: it begins where all members had settled everything when we last
 // looked. What was settled since comes again.
 func (s *source) recreate(ctx context.Context) error {
-	s.d.topics.forget(s.topic.name)
-	stream, err := s.d.js.Stream(ctx, s.topic.stream)
+	s.d.topics.forget(s.sub.Topic)
+	stream, err := s.d.js.Stream(ctx, s.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return notFound(s.topic.name)
+		return notFound(s.sub.Topic)
 	}
 	if err != nil {
 		return wrap(err)
@@ -271,18 +271,18 @@ func (s *source) recreate(ctx context.Context) error {
 	if created := stream.CachedInfo().Created; !created.Equal(s.floorOf) {
 		// Another stream of that name: nothing of it is settled.
 		from, s.floor, s.floorOf = 1, 0, created
-		s.topic = newTopic(s.topic.name, stream.CachedInfo())
+		s.topic = newTopic(s.sub.Topic, stream.CachedInfo())
 		s.forgetAll()
 	}
 	s.pin = ""
 	cfg := s.config()
 	cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartSequencePolicy, from, nil
-	_, err = s.d.js.CreateConsumer(ctx, s.topic.stream, cfg)
+	_, err = s.d.js.CreateConsumer(ctx, s.stream, cfg)
 	if errors.Is(err, jetstream.ErrConsumerExists) {
 		return errRecreated
 	}
 	if err != nil {
-		return fmt.Errorf("consumer %q of stream %q was deleted, and cannot be created again: %w", s.consumer, s.topic.stream, wrap(err))
+		return fmt.Errorf("consumer %q of stream %q was deleted, and cannot be created again: %w", s.consumer, s.stream, wrap(err))
 	}
 	return fmt.Errorf("%w: it is there again, from position %d on; what was settled after that comes again", errRecreated, from)
 }

@@ -55,7 +55,7 @@ func (s *source) Close(ctx context.Context) error {
 		}
 	}
 	if s.sub.Ephemeral {
-		err = errors.Join(err, wrap(s.d.js.DeleteConsumer(ctx, s.topic.stream, s.consumer)))
+		err = errors.Join(err, wrap(s.d.js.DeleteConsumer(ctx, s.stream, s.consumer)))
 	}
 	if errors.Is(err, driver.ErrNotFound) {
 		return nil // deleted by somebody: nothing is held

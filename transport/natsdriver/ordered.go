@@ -117,7 +117,7 @@ func (s *source) info(ctx context.Context) (*jetstream.ConsumerInfo, error) {
 			return nil, err
 		}
 	}
-	c, err := s.d.js.Consumer(ctx, s.topic.stream, s.consumer)
+	c, err := s.d.js.Consumer(ctx, s.stream, s.consumer)
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -199,7 +199,7 @@ func (s *source) lostPin() {
 // takenOver ends the source: what is out belongs to somebody else.
 func (s *source) takenOver() {
 	s.dead = fmt.Errorf("shard %d of topic %q was taken over from this member of group %q: %w",
-		s.shard, s.topic.name, s.sub.Group, driver.ErrStale)
+		s.shard, s.sub.Topic, s.sub.Group, driver.ErrStale)
 	s.forgetAll()
 }
 

@@ -75,7 +75,7 @@ func (s *source) ask(ctx context.Context, n int) error {
 		}
 	}
 	request = append(request, '}')
-	if err := s.d.nc.PublishRequest(s.d.apiPrefix()+"CONSUMER.MSG.NEXT."+s.topic.stream+"."+s.consumer, s.in.subject, request); err != nil {
+	if err := s.d.nc.PublishRequest(s.d.apiPrefix()+"CONSUMER.MSG.NEXT."+s.stream+"."+s.consumer, s.in.subject, request); err != nil {
 		return wrap(err)
 	}
 	if s.in.asked == 0 {

@@ -21,7 +21,7 @@ func (s *source) recall(ctx context.Context) error {
 	if !s.d.nc.IsConnected() {
 		return errDisconnected
 	}
-	c, err := s.d.js.Consumer(ctx, s.topic.stream, s.consumer)
+	c, err := s.d.js.Consumer(ctx, s.stream, s.consumer)
 	if err != nil {
 		return wrap(err)
 	}

@@ -27,7 +27,8 @@ const (
 // what is delivered is under mu.
 type source struct {
 	d        *Driver
-	topic    *topic
+	topic    *topic // under recv: a new one after the stream was deleted
+	stream   string
 	sub      driver.Subscription
 	shard    int // -1: all
 	consumer string
@@ -84,7 +85,7 @@ func (d *Driver) newSource(t *topic, sub driver.Subscription) (*source, error) {
 		return nil, err
 	}
 	s := &source{
-		d: d, topic: t, sub: sub, shard: shard, consumer: name,
+		d: d, topic: t, stream: t.stream, sub: sub, shard: shard, consumer: name,
 		tick: min(max(sub.Lease/20, 20*time.Millisecond), time.Second),
 		done: make(chan struct{}), out: map[uint64]*delivery{},
 		losses: d.link.losses.Load(), floorAt: time.Now(),
@@ -119,7 +120,7 @@ func (s *source) Receive(ctx context.Context, limit int) ([]*driver.Message, err
 // check is what ends a Receive.
 func (s *source) check(ctx context.Context) error {
 	if s.closed() {
-		return fmt.Errorf("group %q of topic %q: %w", s.sub.Group, s.topic.name, driver.ErrClosed)
+		return fmt.Errorf("group %q of topic %q: %w", s.sub.Group, s.sub.Topic, driver.ErrClosed)
 	}
 	if s.dead != nil {
 		return s.dead

@@ -54,7 +54,7 @@ func (s *source) tellTogether(ctx context.Context, actions []action) error {
 	defer cancel()
 	_, err := s.d.nc.RequestWithContext(ctx, actions[last].reply, actions[last].word)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("consumer %q of stream %q is gone: %w", s.consumer, s.topic.stream, driver.ErrNotFound)
+		return fmt.Errorf("consumer %q of stream %q is gone: %w", s.consumer, s.stream, driver.ErrNotFound)
 	}
 	return wrap(err)
 }
