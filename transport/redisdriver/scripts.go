@@ -13,9 +13,10 @@ const soleOwner = "owner"
 //nolint:gochecknoglobals // constants
 var (
 	// takeScript takes what is due, and what others let lapse: ARGV holding, most,
-	// lease (0: look at what is due only), and 1 to search for what the holding
-	// consumer has without a due record, which becomes due. It returns entries, lost ids, and milliseconds until something
-	// else is due (-1: nothing).
+	// lease of consumers whose names do not end with theirs (0: look at what is due
+	// only), and 1 to search for what the holding consumer has without a due record,
+	// which becomes due. It returns entries, lost ids, and milliseconds until
+	// something else is due (-1: nothing).
 	takeScript = embedded("delivery", "take")
 
 	// claimScript delivers again what this consumer has: ARGV ids.

@@ -89,7 +89,7 @@ func (d *Driver) newSource(sub driver.Subscription, shards int) (*source, error)
 		return nil, err
 	}
 	s := &source{
-		d: d, sub: sub, shards: shards, me: consumerName(),
+		d: d, sub: sub, shards: shards, me: consumerName(sub.Lease),
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	if sub.Ordered {
@@ -118,13 +118,15 @@ func checkSubscription(sub driver.Subscription, shards int) error {
 	return checkName("group", sub.Group)
 }
 
-// consumerName tells the process, and is different for each source.
-func consumerName() string {
+// consumerName tells the process, and is different for each source. It ends with
+// the lease, which others heed, whatever theirs is: members of a group may differ
+// while a new configuration is rolled out.
+func consumerName(lease time.Duration) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:10]))
+	return fmt.Sprintf("%s-%d-%s-%dms", host, os.Getpid(), strings.ToLower(rand.Text()[:10]), lease.Milliseconds())
 }
 
 // start begins the readers and the janitor; Close ends them.

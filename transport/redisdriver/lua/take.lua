@@ -12,7 +12,8 @@ if lease > 0 then
     if name == holding then
       held = pending
     elseif pending > 0 and room > 0 then
-      for _, p in ipairs(redis.call('XPENDING', s, g, 'IDLE', lease, '-', '+', room, name)) do
+      local theirs = tonumber(string.match(name, '%-(%d+)ms$') or lease)
+      for _, p in ipairs(redis.call('XPENDING', s, g, 'IDLE', theirs, '-', '+', room, name)) do
         claim(p[1], p[4] + 1)
       end
     end
