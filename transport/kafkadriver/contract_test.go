@@ -41,13 +41,26 @@ func TestContractClassic(t *testing.T) {
 	drivertest.Run(t, harness(brokertest.SharedKafka(t), func(o *Options) { o.Protocol = protocolClassic }, nil))
 }
 
+// TestContractFake runs it against a Kafka in this process. The real one has the
+// last word.
+func TestContractFake(t *testing.T) {
+	if !full() {
+		t.Skip("only with ANYWIRE_TEST_FULL=1")
+	}
+	drivertest.Run(t, harnessAt(fake(t).ListenAddrs(), nil, nil))
+}
+
 func harness(server *brokertest.Server, change func(*Options), restart func(testing.TB)) drivertest.Harness {
+	return harnessAt(server.Addrs, change, restart)
+}
+
+func harnessAt(brokers []string, change func(*Options), restart func(testing.TB)) drivertest.Harness {
 	var lines sync.Map
 	declared := Capabilities(Options{})
 	return drivertest.Harness{
 		Open: func(tb testing.TB) driver.Driver {
 			tb.Helper()
-			d, line := open(tb, server.Addrs, change)
+			d, line := open(tb, brokers, change)
 			lines.Store(d, line)
 			return d
 		},
