@@ -33,6 +33,7 @@ func (m *member) assigned(_ context.Context, _ *kgo.Client, added map[string][]i
 	// Records that were fetched in an earlier assignment may just be put away: they
 	// must not come into this one, where they would leave a gap.
 	m.turn()
+	signal(m.hungry)
 }
 
 func (m *member) assign(at place) {
@@ -43,7 +44,7 @@ func (m *member) assign(at place) {
 	if s == nil {
 		return
 	}
-	p := &partition{place: at, src: s, shard: s.shardOf(at), revoked: make(chan struct{}), epoch: -1}
+	p := &partition{place: at, src: s, shard: s.shardOf(at), revoked: make(chan struct{}), epoch: -1, fed: time.Now()}
 	_, p.held = s.holding[p.shard]
 	m.parts[at] = p
 	s.parts = append(s.parts, p)
@@ -56,10 +57,7 @@ func (m *member) remove(p *partition) {
 		delete(m.parts, p.place)
 	}
 	if p.paused { // the client would remember it
-		if m.resume == nil {
-			m.resume = map[string][]int32{}
-		}
-		m.resume[p.topic] = append(m.resume[p.topic], p.number)
+		m.resume = with(m.resume, p.place)
 	}
 	p.src.parts = slices.DeleteFunc(p.src.parts, func(other *partition) bool { return other == p })
 }
@@ -303,4 +301,5 @@ func (m *member) finish(parts []*partition, gone map[string][]int32) {
 			close(one.over)
 		}
 	}
+	signal(m.hungry)
 }

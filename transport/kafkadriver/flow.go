@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -17,20 +19,29 @@ import (
 // well. Only one that has far too much is paused meanwhile: the client throws away
 // what it has fetched of it.
 const (
-	fetchBytes          = 16 << 20 // packed, of one broker at a time
-	fetchPartitionBytes = 1 << 20
-	fetchWait           = 250 * time.Millisecond
+	fetchBytes          = 8 << 20 // packed, of one broker at a time
+	fetchPartitionBytes = 256 << 10
+	fetchWait           = 500 * time.Millisecond
 	lowBytes            = 2 << 20
 	highBytes           = 8 << 20
 	memberBytes         = 64 << 20 // of all partitions; beyond it only empty ones are fetched
+	// pollPause is the wait for partitions that had nothing lately, and fullPause the
+	// wait for those that have far too much: to pause one in vain costs a fetchWait.
+	pollPause = 100 * time.Millisecond
+	fullPause = time.Second
+	forEver             = time.Duration(math.MaxInt64)
 )
 
 // poll moves what the client fetches to the partitions, while some have use for it.
 func (m *member) poll() {
+	pause := time.NewTimer(forEver)
+	defer pause.Stop()
 	for m.ctx.Err() == nil {
-		if !m.regulate() {
+		if wait := m.regulate(); wait > 0 {
+			pause.Reset(wait)
 			select {
 			case <-m.hungry:
+			case <-pause.C:
 			case <-m.ctx.Done():
 			}
 			continue
@@ -47,6 +58,7 @@ func (m *member) startPoll() (context.Context, chan struct{}) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.polling, m.turned = cancel, make(chan struct{})
+	m.polled = time.Now()
 	return ctx, m.turned
 }
 
@@ -69,39 +81,91 @@ func (m *member) turn() {
 	}
 }
 
-// regulate stops fetching partitions that have enough and begins it for those that
-// run dry. It reports whether a poll is of use: of full ones it would bring more.
-func (m *member) regulate() bool {
+// regulate begins to fetch paused partitions that run dry, and says how long to
+// wait before the next poll: not at all, where a partition that flows runs dry; for
+// ever, where none needs anything. In between there is a short wait: others may
+// have far too much, and are paused then, or the dry ones seem to have nothing.
+func (m *member) regulate() (wait time.Duration) {
 	m.flow.Lock()
 	defer m.flow.Unlock()
-	pause, resume := map[string][]int32{}, map[string][]int32{}
 	m.mu.Lock()
-	if m.resume != nil {
-		resume, m.resume = m.resume, nil
-	}
-	useful, bytes := len(m.parts) == 0, int64(0)
-	for _, p := range m.parts {
-		bytes += p.bytes
-	}
-	for _, p := range m.parts {
-		switch enough := p.bytes >= highBytes || bytes >= memberBytes && !p.dry(bytes); {
-		case enough && !p.paused:
-			p.paused = true
-			pause[p.topic] = append(pause[p.topic], p.number)
-		case p.paused && p.dry(bytes):
-			p.paused = false
-			resume[p.topic] = append(resume[p.topic], p.number)
+	need, full, resume := m.demand()
+	var pause map[string][]int32
+	switch {
+	case need == needNothing:
+		wait = forEver
+	case need == needNow && len(full) == 0:
+	default:
+		wait = pollPause
+		if slices.ContainsFunc(full, func(p *partition) bool { return !p.held }) {
+			wait = fullPause
 		}
-		useful = useful || p.phase <= phaseOpen && !p.held && !p.stuck && p.dry(bytes)
+		if wait -= time.Since(m.polled); wait > 0 {
+			break
+		}
+		wait = 0
+		for _, p := range full {
+			p.paused = true
+			pause = with(pause, p.place)
+		}
 	}
 	m.mu.Unlock()
-	if len(pause) > 0 {
+	if pause != nil {
 		m.client.PauseFetchPartitions(pause)
 	}
-	if len(resume) > 0 {
+	if resume != nil {
 		m.client.ResumeFetchPartitions(resume)
 	}
-	return useful
+	return wait
+}
+
+// need is how urgent a poll is.
+type need uint8
+
+const (
+	needNothing need = iota
+	needSoon         // of dry partitions that had nothing lately
+	needNow
+)
+
+// demand looks at what partitions have: how urgent a poll is, which have far too
+// much, and which are to be fetched again.
+func (m *member) demand() (need need, full []*partition, resume map[string][]int32) {
+	resume, m.resume = m.resume, nil
+	bytes, queued := int64(0), 0
+	for _, p := range m.parts {
+		bytes += p.bytes
+		queued += p.queued()
+	}
+	if queued == 0 {
+		need = needNow
+	}
+	for _, p := range m.parts {
+		switch dry := p.dry(bytes); {
+		case dry && p.paused:
+			p.paused = false
+			resume = with(resume, p.place)
+		case !dry && !p.paused && (p.bytes >= highBytes || bytes >= memberBytes):
+			full = append(full, p)
+		}
+		if p.dry(bytes) && p.phase <= phaseOpen && !p.held && !p.stuck {
+			if time.Since(p.fed) < fetchWait {
+				need = needNow
+			} else {
+				need = max(need, needSoon)
+			}
+		}
+	}
+	return need, full, resume
+}
+
+// with adds a place.
+func with(places map[string][]int32, at place) map[string][]int32 {
+	if places == nil {
+		places = map[string][]int32{}
+	}
+	places[at.topic] = append(places[at.topic], at.number)
+	return places
 }
 
 // dry reports whether a partition should be fetched, where all have so many bytes.
@@ -114,6 +178,7 @@ func (p *partition) dry(all int64) bool {
 func (m *member) put(fetches kgo.Fetches) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	now := time.Now()
 	fetches.EachError(m.failed) // first: data loss says where the records begin
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		p := m.parts[place{f.Topic, f.Partition}]
@@ -128,6 +193,7 @@ func (m *member) put(fetches kgo.Fetches) {
 		}
 		m.countLost(p, min(f.LogStartOffset, f.Records[0].Offset))
 		p.add(f.Records)
+		p.fed = now
 		p.src.wake()
 	})
 }

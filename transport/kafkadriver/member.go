@@ -41,6 +41,7 @@ type member struct {
 	next    *round                // of the commit that will be made next
 	resume  map[string][]int32    // what was paused and is gone
 	polling context.CancelFunc    // ends the poll that runs; nil: none
+	polled  time.Time             // when it began
 	turned  chan struct{}         // closed when it has ended and its records are put away
 }
 
@@ -59,18 +60,23 @@ func (d *Driver) newMember(s *source, t terms) (*member, error) {
 	m.pulse.init(m)
 	opts := append(d.clientOptions(), t.options()...)
 	opts = append(opts, m.options()...)
-	client, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(s.topics()...))...)
-	if err != nil {
+	opts = append(opts, kgo.ConsumeTopics(s.topics()...))
+	if err := m.connect(s, opts); err != nil {
 		m.cancel()
 		return nil, fmt.Errorf("client of group %q: %w", t.group, err)
 	}
-	m.mu.Lock() // callbacks may come at once
-	m.client = client
-	m.admit(s)
-	m.mu.Unlock()
 	m.work.Go(m.poll)
 	m.work.Go(m.commits)
 	return m, nil
+}
+
+// connect makes the client, whose callbacks may come before it returns: they wait.
+func (m *member) connect(s *source, opts []kgo.Opt) (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.admit(s)
+	m.client, err = kgo.NewClient(opts...)
+	return err
 }
 
 // options are those that follow from how a member works.

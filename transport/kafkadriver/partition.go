@@ -48,9 +48,10 @@ type partition struct {
 	flight    *delivery // the unsettled ones, in a ring without order
 	unsettled int
 
-	held   bool // by PauseShards
-	paused bool // fetching is
-	stuck  bool // what comes next is too far above base
+	held   bool      // by PauseShards
+	paused bool      // fetching is
+	fed    time.Time // when it had something last, or began
+	stuck  bool      // what comes next is too far above base
 	named  int64
 
 	// Marks count changes to what a commit would say; confirmed are those that the

@@ -68,7 +68,7 @@ func (r *reader) take(n int) []*driver.Message {
 	for len(all) < n {
 		msgs, err := r.Receive(ctx, n-len(all))
 		if ctx.Err() != nil || errors.Is(err, driver.ErrClosed) {
-			r.Fatalf("%d of %d messages came: %v", len(all), n, err)
+			r.Fatalf("%d of %d messages came: %v; %s", len(all), n, err, r.state())
 		}
 		if err != nil {
 			r.Logf("Receive: %v", err)
@@ -76,6 +76,19 @@ func (r *reader) take(n int) []*driver.Message {
 		all = append(all, msgs...)
 	}
 	return all
+}
+
+// state says what the source has.
+func (r *reader) state() string {
+	m := r.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	text := fmt.Sprintf("member: polling %v, last %v ago, dead %v", m.polling != nil, time.Since(m.polled), m.dead)
+	for at, p := range m.parts {
+		text += fmt.Sprintf("; %v: phase %d, base %d, head %d, tail %d, queued %d, back %d, unsettled %d, held %v, paused %v, stuck %v, marks %d of %d",
+			at, p.phase, p.offsets.base, p.offsets.head, p.tail, p.queued(), len(p.back), p.unsettled, p.held, p.paused, p.stuck, p.confirmed, p.marks)
+	}
+	return text
 }
 
 // nothing fails if something comes soon.

@@ -1,8 +1,10 @@
 package kafkadriver
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -259,5 +261,48 @@ func TestCloseWithoutBroker(t *testing.T) {
 	}
 	if _, err := r.Receive(t.Context(), 1); !errors.Is(err, driver.ErrClosed) {
 		t.Errorf("Receive after Close: %v", err)
+	}
+}
+
+// A partition that is paused with a large backlog holds up neither the others nor
+// the memory.
+func TestPausedPartitionHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, fake(t).ListenAddrs(), nil)
+	topic := topicOf(t, d, 2)
+	r := subscribe(t, d, ordered(topic, unique(t)))
+	keys := map[int]string{}
+	for i := 0; len(keys) < 2; i++ {
+		key := strconv.Itoa(i)
+		keys[driver.ShardOf(key, 2)] = key
+	}
+	publish(t, d, topic, &driver.Message{Key: keys[0], Body: []byte("first")})
+	r.ack(r.take(1)...) // it is assigned
+	r.PauseShards([]int{0})
+	body := bytes.Repeat([]byte("x"), 1<<14)
+	for range 30 {
+		batch := make([]*driver.Message, 100)
+		for i := range batch {
+			batch[i] = &driver.Message{Key: keys[0], Body: body}
+		}
+		publish(t, d, topic, batch...)
+	}
+	for i := range 20 {
+		text := strconv.Itoa(i)
+		publish(t, d, topic, &driver.Message{Key: keys[1], Body: []byte(text)})
+		got := r.take(1)
+		wantTexts(t, got, []string{text})
+		r.ack(got...)
+	}
+	r.m.mu.Lock()
+	for _, p := range r.parts {
+		if p.bytes > 2*highBytes {
+			t.Errorf("%d bytes of partition %d wait for delivery", p.bytes, p.number)
+		}
+	}
+	r.m.mu.Unlock()
+	r.PauseShards(nil)
+	for range 60 {
+		r.ack(r.take(50)...)
 	}
 }
