@@ -32,6 +32,7 @@ type role struct {
 	Order               string
 	Lease               time.Duration
 	Publish             int    // so many jobs first
+	Main                bool   // as App.Main does
 	Hang                bool   // in the handlers, for ever
 	Journal             string // a file: lines "published", "start K/N", "done K/N"
 }
@@ -71,6 +72,9 @@ func (r role) play(ctx context.Context) error {
 	}
 	if r.Publish > 0 {
 		fmt.Fprintln(file, "published")
+	}
+	if r.Main {
+		app.Main() // exits
 	}
 	return errors.Join(app.Run(ctx), file.Close())
 }
