@@ -89,16 +89,6 @@ func take(tb testing.TB, src driver.Source, n int) []*driver.Message {
 	return held
 }
 
-// quiet fails when a message comes.
-func quiet(tb testing.TB, src driver.Source, why string) {
-	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 300*time.Millisecond)
-	defer cancel()
-	if msgs, _ := src.Receive(ctx, 1); len(msgs) > 0 {
-		tb.Errorf("received %v, though %s", bodies(msgs), why)
-	}
-}
-
 func settlements(o driver.Outcome, msgs ...*driver.Message) []driver.Settlement {
 	list := make([]driver.Settlement, 0, len(msgs))
 	for _, m := range msgs {
