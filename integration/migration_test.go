@@ -219,8 +219,7 @@ func (s *shop) intake() (end func() int) {
 		defer tick.Stop()
 		n := 0
 		for ctx.Err() == nil {
-			body, _ := json.Marshal(Placed{ID: fmt.Sprint(n), Cups: 2})
-			m := message.NewMessage(watermill.NewUUID(), body)
+			m := message.NewMessage(watermill.NewUUID(), fmt.Appendf(nil, `{"ID":"%d","Cups":2}`, n))
 			m.Metadata.Set("correlation_id", fmt.Sprint("visit-", n))
 			m.Metadata.Set("Tenant-Name", "acme")
 			if err := pub.Publish(s.prefix+"orders", m); err != nil {

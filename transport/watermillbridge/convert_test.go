@@ -10,32 +10,32 @@ import (
 	"github.com/anywire/anywire/envelope"
 )
 
-func convert(t testing.TB, wireType string) *converter {
-	t.Helper()
+func convert(tb testing.TB, wireType string) *converter {
+	tb.Helper()
 	c, err := newConverter("orders", wireType)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
 // there and back again, over the wire of Kafka.
-func (c *converter) survives(t testing.TB, w *message.Message) {
-	t.Helper()
+func (c *converter) survives(tb testing.TB, w *message.Message) {
+	tb.Helper()
 	e, err := c.fromMessage(w)
 	if err != nil {
-		t.Fatalf("%q: %v", w.UUID, err)
+		tb.Fatalf("%q: %v", w.UUID, err)
 	}
 	if err := e.Validate(); err != nil {
-		t.Fatalf("the envelope cannot be published: %v", err)
+		tb.Fatalf("the envelope cannot be published: %v", err)
 	}
 	var received envelope.Envelope
 	if err := envelope.Kafka().Decode(envelope.Kafka().Encode(nil, e), e.Data, &received); err != nil {
-		t.Fatalf("the envelope cannot be read: %v", err)
+		tb.Fatalf("the envelope cannot be read: %v", err)
 	}
 	got := c.toMessage(&received)
 	if got.UUID != w.UUID && w.UUID != "" || string(got.Payload) != string(w.Payload) || !maps.Equal(got.Metadata, w.Metadata) {
-		t.Errorf("message %q %v %q became %q %v %q", w.UUID, w.Metadata, w.Payload, got.UUID, got.Metadata, got.Payload)
+		tb.Errorf("message %q %v %q became %q %v %q", w.UUID, w.Metadata, w.Payload, got.UUID, got.Metadata, got.Payload)
 	}
 }
 

@@ -2,6 +2,7 @@ package watermillkafka
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,5 +50,25 @@ func TestATopicThatIsRequiredAndMissing(t *testing.T) {
 	}
 	if _, err := d.Subscribe(t.Context(), driver.Subscription{Topic: "no.such.topic", Group: "g"}); !errors.Is(err, driver.ErrNotFound) {
 		t.Errorf("Subscribe: %v", err)
+	}
+}
+
+func TestInspectLooksAtTopics(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedKafka(t).Addrs, Options{})
+	there := topic(t, d, 2)
+	found, err := d.Inspect(t.Context(), driver.Use{Writes: []string{there}, Reads: []driver.Reading{{Topic: "no.such.topic"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, f := range found {
+		all = append(all, f.Subject+" "+f.Check+" "+f.Level.String())
+	}
+	want := []string{"topic " + there + " topic ok", "topic " + there + " min.insync.replicas warning", "topic no.such.topic topic ok"}
+	slices.Sort(all)
+	slices.Sort(want)
+	if !slices.Equal(all, want) {
+		t.Errorf("found %q, want %q", all, want)
 	}
 }

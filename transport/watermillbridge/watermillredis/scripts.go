@@ -7,11 +7,11 @@ import "github.com/redis/go-redis/v9"
 // the adapter would take it away from there.
 func ackScript() *redis.Script {
 	return redis.NewScript(`
-local id = ARGV[2]
-local p = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
+local first, last = ARGV[2], ARGV[2]
+local p = redis.call('XPENDING', KEYS[1], ARGV[1], first, last, 1)
 if #p == 0 then return 0 end
 if p[1][2] ~= ARGV[3] then return -1 end
-return redis.call('XACK', KEYS[1], ARGV[1], id)
+return redis.call('XACK', KEYS[1], ARGV[1], first)
 `)
 }
 
@@ -23,13 +23,14 @@ local left = 0
 local from = '-'
 while true do
   local page = redis.call('XPENDING', KEYS[1], ARGV[1], from, '+', 100, ARGV[2])
-  for _, p in ipairs(page) do
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, p[1], 'IDLE', ARGV[3], 'JUSTID')
+  for i = 1, #page do
+    local id = page[i][1]
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID')
     left = left + 1
-    from = '(' .. p[1]
-  end
+    from = '(' .. id
+  end -- of a page
   if #page < 100 then break end
-end -- of all pages
+end
 if left == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 return left
 `)

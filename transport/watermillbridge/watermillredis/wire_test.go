@@ -220,3 +220,29 @@ func TestTheCodecNeverFails(t *testing.T) {
 		t.Errorf("a message of nothing is %v, %v: Redis wants a field", fields, err)
 	}
 }
+
+func TestInspectFindsWhatLoses(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.Redis(t, "maxmemory-policy allkeys-lru").URL, Options{MaxLen: 10})
+	if err := native(d).Set(t.Context(), "text", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	found, err := d.Inspect(t.Context(), driver.Use{Writes: []string{"text", "new"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := map[string]driver.Level{}
+	for _, f := range found {
+		levels[f.Check+" "+f.Subject] = f.Level
+		if f.Level >= driver.Warning && (f.Why == "" || f.Fix == "") {
+			t.Errorf("a finding without reason or fix: %+v", f)
+		}
+	}
+	want := map[string]driver.Level{
+		"appendonly server": driver.Good, "maxmemory-policy server": driver.Danger, "max_len transport": driver.Warning,
+		"stream topic text": driver.Danger, "stream topic new": driver.Good,
+	}
+	if !maps.Equal(levels, want) {
+		t.Errorf("found %v, want %v", levels, want)
+	}
+}
