@@ -194,6 +194,44 @@ func TestLimitIsLowered(t *testing.T) {
 	}
 }
 
+// What a broker refuses in the middle of a call takes all later messages of its
+// key with it, also those that were handed over while the answer came.
+func TestNothingIsStoredAfterAFailure(t *testing.T) {
+	t.Parallel()
+	const n = 3000
+	d := shared(t)
+	limit := "3000"
+	for range 5 {
+		topic := topicOf(t, d, 1)
+		if err := d.Publish(t.Context(), topic, []*driver.Message{{Key: "k", Body: []byte("0")}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.adm.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "max.message.bytes", Value: &limit}}, topic); err != nil {
+			t.Fatal(err)
+		}
+		msgs := make([]*driver.Message, n)
+		for i := range msgs {
+			msgs[i] = &driver.Message{Key: "k", Body: []byte(strconv.Itoa(i + 1))}
+			if i%500 == 499 {
+				msgs[i].Body = noise(5000)
+			}
+		}
+		err := d.Publish(t.Context(), topic, msgs)
+		var failed driver.BatchError
+		if err != nil && !errors.As(err, &failed) {
+			t.Fatal(err)
+		}
+		for i, m := range seen(t, d, topic) {
+			if i > 0 && !bytes.Equal(m.Body, msgs[i-1].Body) {
+				t.Fatalf("message %d of %d that were stored is another one: %d failed", i, len(msgs), len(failed))
+			}
+			if i > 0 && failed[i-1] != nil {
+				t.Fatalf("message %d failed and is stored", i)
+			}
+		}
+	}
+}
+
 // noise does not get smaller when it is packed.
 func noise(n int) []byte {
 	b := make([]byte, n)
