@@ -20,7 +20,7 @@ func (d *Driver) starts(ctx context.Context, sub driver.Subscription) (map[int32
 	if err != nil {
 		return nil, fmt.Errorf("read its offsets: %w", wrap(err))
 	}
-	if sub.Start.At == driver.StartOldest {
+	if sub.Start.At == driver.StartOldest || began(committed, sub.Topic) {
 		return nil, nil
 	}
 	first, err := d.firstOffsets(ctx, sub)
@@ -30,9 +30,7 @@ func (d *Driver) starts(ctx context.Context, sub driver.Subscription) (map[int32
 	starts, missing := map[int32]int64{}, kadm.Offsets{}
 	first.Each(func(o kadm.ListedOffset) {
 		starts[o.Partition] = o.Offset
-		if c, known := committed.Lookup(sub.Topic, o.Partition); !known || c.At < 0 {
-			missing.Add(kadm.Offset{Topic: sub.Topic, Partition: o.Partition, At: o.Offset, LeaderEpoch: -1})
-		}
+		missing.Add(kadm.Offset{Topic: sub.Topic, Partition: o.Partition, At: o.Offset, LeaderEpoch: -1})
 	})
 	if len(missing) == 0 {
 		return starts, nil
@@ -45,6 +43,17 @@ func (d *Driver) starts(ctx context.Context, sub driver.Subscription) (map[int32
 		return nil, fmt.Errorf("write down where it begins: %w", err)
 	}
 	return starts, nil // with members, it is refused: they commit it
+}
+
+// began reports whether the group is not new to the topic: partitions that it has
+// no offset of came later, and all that they hold is new to it.
+func began(committed kadm.OffsetResponses, topic string) bool {
+	for _, c := range committed[topic] {
+		if c.At >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // committed are the offsets of the group. A coordinator that is moving, or that
