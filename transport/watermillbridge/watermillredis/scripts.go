@@ -19,18 +19,15 @@ return redis.call('XACK', KEYS[1], ARGV[1], first)
 // old, and removes a consumer that has nothing. It answers how much there was.
 func leaveScript() *redis.Script {
 	return redis.NewScript(`
-local left = 0
-local from = '-'
-while true do
+local left, from = 0, '-'
+repeat
   local page = redis.call('XPENDING', KEYS[1], ARGV[1], from, '+', 100, ARGV[2])
   for i = 1, #page do
     local id = page[i][1]
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'JUSTID')
-    left = left + 1
-    from = '(' .. id
-  end -- of a page
-  if #page < 100 then break end
-end
+    left, from = left + 1, '(' .. id
+  end
+until #page < 100
 if left == 0 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end
 return left
 `)
