@@ -29,7 +29,7 @@ const (
 	// wait for those that have far too much: to pause one in vain costs a fetchWait.
 	pollPause = 100 * time.Millisecond
 	fullPause = time.Second
-	forEver             = time.Duration(math.MaxInt64)
+	forEver   = time.Duration(math.MaxInt64)
 )
 
 // poll moves what the client fetches to the partitions, while some have use for it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,12 +84,14 @@ func (r *reader) state() string {
 	m := r.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	text := fmt.Sprintf("member: polling %v, last %v ago, dead %v", m.polling != nil, time.Since(m.polled), m.dead)
+	var text strings.Builder
+	fmt.Fprintf(&text, "member: polling %v, last %v ago, dead %v", m.polling != nil, time.Since(m.polled), m.dead)
 	for at, p := range m.parts {
-		text += fmt.Sprintf("; %v: phase %d, base %d, head %d, tail %d, queued %d, back %d, unsettled %d, held %v, paused %v, stuck %v, marks %d of %d",
-			at, p.phase, p.offsets.base, p.offsets.head, p.tail, p.queued(), len(p.back), p.unsettled, p.held, p.paused, p.stuck, p.confirmed, p.marks)
+		fmt.Fprintf(&text, "; %v: phase %d, base %d, head %d, tail %d, queued %d, back %d, unsettled %d, held %v, paused %v, stuck %v, "+
+			"marks %d of %d", at, p.phase, p.offsets.base, p.offsets.head, p.tail, p.queued(), len(p.back), p.unsettled,
+			p.held, p.paused, p.stuck, p.confirmed, p.marks)
 	}
-	return text
+	return text.String()
 }
 
 // nothing fails if something comes soon.
