@@ -107,8 +107,17 @@ func TestLagWhereEntriesWereDeleted(t *testing.T) {
 	d, _ := open(t, brokertest.SharedRedis(t).URL, nil)
 	ctx, topic := t.Context(), unique(t)
 	var ids []string
-	for range 3*countPage + 10 {
-		ids = append(ids, d.client.XAdd(ctx, &redis.XAddArgs{Stream: topic, Values: []string{"data", "x"}}).Val())
+	entries, err := d.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for range 3*countPage + 10 {
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: topic, Values: []string{"data", "x"}})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		ids = append(ids, e.(*redis.StringCmd).Val())
 	}
 	if err := errors.Join(
 		d.client.XGroupCreate(ctx, topic, "group", ids[4]).Err(), d.client.XDel(ctx, topic, ids[100], ids[200]).Err(),
