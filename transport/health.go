@@ -10,7 +10,7 @@ const (
 	Starting State = "starting" // not subscribed yet
 	Running  State = "running"  // fetching
 	Waiting  State = "waiting"  // the broker does not answer, or gives this member no shard
-	Blocked  State = "blocked"  // one key fills its lane: its shard is not fetched
+	Blocked  State = "blocked"  // one key fills its lane, or a shard stands still: it is not fetched, or in part
 	Draining State = "draining" // finishing what runs
 )
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/anywire/anywire/transport/driver"
 )
 
 // subscription is one running Subscribe. One lock guards all of it, and nobody
@@ -141,7 +143,19 @@ func (s *subscription) health() Health {
 		if src.shard >= 0 {
 			h.Shards = append(h.Shards, src.shard)
 		}
+		src.tell(&h)
 	}
 	slices.Sort(h.Shards)
 	return h
+}
+
+// tell adds what the driver knows of a source that runs.
+func (src *source) tell(h *Health) {
+	teller, ok := src.driver.(driver.Teller)
+	if !ok || h.State != Running {
+		return
+	}
+	if err := teller.Trouble(); err != nil {
+		h.State, h.Reason = Blocked, err.Error()
+	}
 }

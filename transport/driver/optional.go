@@ -38,6 +38,14 @@ type ShardPauser interface {
 	PauseShards(shards []int)
 }
 
+// Teller is implemented by sources that know when part of what they read stands
+// still, or is about to be lost.
+type Teller interface {
+	// Trouble says what is wrong now; nil: nothing. It is asked for each look at
+	// the subscription's health, so it must not wait.
+	Trouble() error
+}
+
 // Admin creates and describes topics.
 type Admin interface {
 	// EnsureTopic creates the topic as described if it is missing, unless

@@ -26,7 +26,7 @@ type member struct {
 	client *kgo.Client
 	ctx    context.Context //nolint:containedctx // the member's life
 	cancel context.CancelFunc
-	work   sync.WaitGroup // the poller and the committer
+	work   sync.WaitGroup // the poller, the committer and who watches ages
 	pulse  pulse
 	told   chan struct{} // there is something to commit; one signal is kept
 	hungry chan struct{} // something may be fetched; one signal is kept
@@ -67,6 +67,7 @@ func (d *Driver) newMember(s *source, t terms) (*member, error) {
 	}
 	m.work.Go(m.poll)
 	m.work.Go(m.commits)
+	m.work.Go(m.watchAges)
 	return m, nil
 }
 

@@ -103,6 +103,9 @@ func (p *partition) available() bool {
 	return !p.held && p.phase == phaseOpen && (len(p.back) > 0 || p.queued() > 0 && !p.stuck)
 }
 
+// standsStill reports whether something waits for an old message to be settled.
+func (p *partition) standsStill() bool { return p.stuck && p.queued() > 0 }
+
 // next takes what is to be delivered next: what was given back comes first. It is
 // nil where there is nothing, or the next record is too far above the oldest
 // unsettled one.

@@ -1,7 +1,6 @@
 package kafkadriver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +33,7 @@ type source struct {
 	parts    []*partition
 	turn     int   // whose turn is next
 	trouble  error // to be told once
+	ageing   error // what the retention is about to take; nil: nothing
 	closed   bool
 	finished chan struct{} // closed when Close is done
 	closeErr error
@@ -51,6 +51,7 @@ type handed struct {
 var (
 	_ driver.Source      = (*source)(nil)
 	_ driver.ShardPauser = (*source)(nil)
+	_ driver.Teller      = (*source)(nil)
 )
 
 // Subscribe joins the group on the topic, and on the group's inbox where
@@ -202,10 +203,10 @@ func (s *source) collect(limit int) error {
 		return err
 	}
 	s.take(limit)
+	s.noteStuck()
 	var err error
 	if len(s.handed) == 0 {
-		err = cmp.Or(s.trouble, s.stuck())
-		s.trouble = nil
+		err, s.trouble = s.trouble, nil
 	}
 	starved, owed := false, false
 	for _, p := range s.parts {
@@ -266,19 +267,30 @@ func (s *source) take(limit int) {
 	}
 }
 
-// stuck is the error of a partition that stands still since an old message of it
-// is not settled, once for each.
-func (s *source) stuck() error {
+// noteStuck logs partitions that stand still since an old message of them is not
+// settled, once for each message.
+func (s *source) noteStuck() {
 	for _, p := range s.parts {
-		if p.stuck && p.queued() > 0 && p.named != p.offsets.base {
+		if p.standsStill() && p.named != p.offsets.base {
 			p.named = p.offsets.base
 			s.d.log.Warn("a partition stands still: an old message is not settled while too many after it are",
 				"group", s.sub.Group, "topic", p.topic, "partition", p.number, "offset", p.offsets.base, "ahead", p.offsets.head-p.offsets.base)
+		}
+	}
+}
+
+// Trouble names a partition that stands still, else the topic's retention, if it
+// is about to take what the group has not handled.
+func (s *source) Trouble() error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	for _, p := range s.parts {
+		if p.standsStill() {
 			return fmt.Errorf("partition %d of topic %q stands still: offset %d is not settled, and the group may go %d offsets beyond",
 				p.number, p.topic, p.offsets.base, p.offsets.head-p.offsets.base)
 		}
 	}
-	return nil
+	return s.ageing
 }
 
 // messages makes them, without the lock.

@@ -50,7 +50,7 @@ func TestPartitionsTakeTurns(t *testing.T) {
 }
 
 // A message that is not settled stops its partition at eight windows after it,
-// which is told once; the others go on, and so does it when that message is done.
+// which is told; the others go on, and so does it when that message is done.
 func TestOldMessageStopsItsPartition(t *testing.T) {
 	t.Parallel()
 	d, _ := open(t, fake(t).ListenAddrs(), nil)
@@ -62,13 +62,15 @@ func TestOldMessageStopsItsPartition(t *testing.T) {
 	r := subscribe(t, d, sub)
 	first := r.take(1)
 	r.ack(r.take(8*window - 1)...)
-	err := r.trouble()
-	if !strings.Contains(err.Error(), "offset 0 is not settled") {
-		t.Errorf("error %q does not name the offset", err)
-	}
 	r.nothing()
+	if err := r.Trouble(); err == nil || !strings.Contains(err.Error(), "offset 0 is not settled") {
+		t.Errorf("trouble %v does not name the offset", err)
+	}
 	r.ack(first...)
 	wantTexts(t, r.take(all-8*window), numbersOf(8*window, all))
+	if err := r.Trouble(); err != nil {
+		t.Errorf("trouble after the old message is settled: %v", err)
+	}
 }
 
 // A full buffer stops fetching, and what is not delivered is bounded.
