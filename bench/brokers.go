@@ -178,10 +178,16 @@ func processor() time.Duration {
 func attributes() []driver.Header {
 	id := envelope.NewID()
 	return []driver.Header{
-		{Name: "ce_specversion", Value: "1.0"}, {Name: "ce_id", Value: id}, {Name: "ce_source", Value: "/bench"},
-		{Name: "ce_type", Value: "bench.message"}, {Name: "ce_schemaversion", Value: "1"},
-		{Name: "ce_time", Value: time.Now().UTC().Format(time.RFC3339Nano)}, {Name: "content-type", Value: "application/json"},
-		{Name: "ce_correlationid", Value: id}, {Name: "ce_causationid", Value: id}, {Name: "ce_hops", Value: "1"},
+		{Name: "ce_specversion", Value: "1.0"},
+		{Name: "ce_id", Value: id},
+		{Name: "ce_source", Value: "/bench"},
+		{Name: "ce_type", Value: "bench.message"},
+		{Name: "ce_schemaversion", Value: "1"},
+		{Name: "ce_time", Value: time.Now().UTC().Format(time.RFC3339Nano)},
+		{Name: "content-type", Value: "application/json"},
+		{Name: "ce_correlationid", Value: id},
+		{Name: "ce_causationid", Value: id},
+		{Name: "ce_hops", Value: "1"},
 		{Name: "ce_subject", Value: "bench"},
 	}
 }
