@@ -113,13 +113,11 @@ func rawKafka(n, publishers, batch int) func(context.Context, string, func(...kg
 func rawKafkaConsume(ctx context.Context, c *kgo.Client, handled func()) error {
 	for ctx.Err() == nil {
 		found := c.PollRecords(ctx, window)
-		if ctx.Err() != nil {
-			return nil
+		err := found.Err()
+		if err == nil {
+			err = c.CommitRecords(ctx, found.Records()...)
 		}
-		if err := found.Err(); err != nil {
-			return err
-		}
-		if err := c.CommitRecords(ctx, found.Records()...); err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		for range found.NumRecords() {
@@ -151,14 +149,14 @@ func rawRecord() *kgo.Record {
 	return r
 }
 
-func rawKafkaPublisher(ctx context.Context) (publish func() error, done func() error, err error) {
+func rawKafkaPublisher(ctx context.Context) (publish func() error, done func(), err error) {
 	_, err = onKafka(func(_ context.Context, topic string, client func(...kgo.Opt) (*kgo.Client, error)) (float64, error) {
 		producer, err := client(kgo.DefaultProduceTopic(topic))
 		if err != nil {
 			return 0, err
 		}
 		publish = func() error { return producer.ProduceSync(ctx, rawRecord()).FirstErr() }
-		done = func() error { producer.Close(); return nil }
+		done = producer.Close
 		return 0, nil
 	})(ctx)
 	return publish, done, err

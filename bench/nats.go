@@ -43,7 +43,7 @@ func openNats(ctx context.Context) (driver.Driver, error) {
 	return natsdriver.Open(ctx, natsdriver.Options{URL: url})
 }
 
-func rawNatsPublisher(ctx context.Context) (publish func() error, done func() error, err error) {
+func rawNatsPublisher(ctx context.Context) (publish func() error, done func(), err error) {
 	url, err := running.url(ctx, "nats")
 	if err != nil {
 		return nil, nil, err
@@ -52,21 +52,21 @@ func rawNatsPublisher(ctx context.Context) (publish func() error, done func() er
 	if err != nil {
 		return nil, nil, err
 	}
-	done = func() error { nc.Close(); return nil }
 	topic := fresh()
 	js, err := jetstream.New(nc)
 	if err == nil {
 		_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: topic, Subjects: []string{topic}})
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, done())
+		nc.Close()
+		return nil, nil, err
 	}
 	return func() error {
 		m := rawMessage()
 		m.Subject = topic
 		_, err := js.PublishMsg(ctx, m)
 		return err
-	}, done, nil
+	}, nc.Close, nil
 }
 
 // onServer measures against a fresh JetStream server in this process: file

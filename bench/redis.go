@@ -22,15 +22,15 @@ func redisRows() []row {
 	return []row{
 		{
 			name: "redis", shape: "batches of 256", unit: "msg/s", goal: "≥ 0.9", peer: "raw go-redis, pipelines of 256",
-			pair: both(through(openRedis, redisMessages, 1, 256), onRedis(rawRedis(redisMessages, 1, 256))),
+			pair: both(through(openRedis, redisMessages, 1, 256), onRedis(rawRedis(1, 256))),
 		},
 		{
 			name: "redis", shape: "256 single publishers", unit: "msg/s", goal: "≥ 0.7", peer: "raw go-redis, pipelines of 256",
-			pair: both(through(openRedis, redisMessages, 256, 1), onRedis(rawRedis(redisMessages, 1, 256))),
+			pair: both(through(openRedis, redisMessages, 256, 1), onRedis(rawRedis(1, 256))),
 		},
 		{
 			name: "redis", shape: "256 single publishers, same shape", unit: "msg/s", goal: "", peer: "raw go-redis, 256 single publishers",
-			pair: both(through(openRedis, redisMessages, 256, 1), onRedis(rawRedis(redisMessages, 256, 1))),
+			pair: both(through(openRedis, redisMessages, 256, 1), onRedis(rawRedis(256, 1))),
 		},
 		{
 			name: "redis, against its Watermill adapter", shape: "8 single publishers", unit: "msg/s", goal: "≥ 6",
@@ -38,7 +38,7 @@ func redisRows() []row {
 		},
 		latencyRow("redis", openRedis, onRedisDuration(rawRedisLatency), 50, "≤ 1.05"),
 		latencyRow("redis", openRedis, onRedisDuration(rawRedisLatency), 99, "≤ 1.15"),
-		cpuRow("redis", openRedis, redisMessages, onRedis(rawRedis(redisMessages, 1, 256))),
+		cpuRow("redis", openRedis, redisMessages, onRedis(rawRedis(1, 256))),
 	}
 }
 
@@ -76,24 +76,24 @@ func onRedis(measure func(ctx context.Context, c *redis.Client) (float64, error)
 
 // rawRedis does what a careful user of the client does: pipelines of XADD, and a
 // consumer that reads as many and acknowledges them together.
-func rawRedis(n, publishers, batch int) func(context.Context, *redis.Client) (float64, error) {
+func rawRedis(publishers, batch int) func(context.Context, *redis.Client) (float64, error) {
 	return func(ctx context.Context, c *redis.Client) (float64, error) {
 		stream := fresh()
 		if err := c.XGroupCreateMkStream(ctx, stream, "sink", "0").Err(); err != nil {
 			return 0, err
 		}
-		handled := newCounter(n)
+		handled := newCounter(redisMessages)
 		reading, stop := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() { ended <- rawRedisConsume(reading, c, stream, handled) }()
 		began := time.Now()
-		err := inParallel(publishers, func() error { return rawRedisPublish(ctx, c, stream, n/publishers, batch) })
+		err := inParallel(publishers, func() error { return rawRedisPublish(ctx, c, stream, redisMessages/publishers, batch) })
 		if err == nil {
 			err = handled.wait(ctx)
 		}
 		took := time.Since(began)
 		stop()
-		return float64(n) / took.Seconds(), errors.Join(err, <-ended, c.Del(ctx, stream).Err())
+		return redisMessages / took.Seconds(), errors.Join(err, <-ended, c.Del(ctx, stream).Err())
 	}
 }
 
@@ -158,13 +158,13 @@ func rawRedisLatency(ctx context.Context, c *redis.Client) (func() error, error)
 }
 
 func onRedisDuration(prepare func(context.Context, *redis.Client) (func() error, error)) publisherOf {
-	return func(ctx context.Context) (publish func() error, done func() error, err error) {
+	return func(ctx context.Context) (publish func() error, done func(), err error) {
 		c, err := redisClient(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
 		publish, err = prepare(ctx, c)
-		return publish, c.Close, err
+		return publish, func() { _ = c.Close() }, err
 	}
 }
 

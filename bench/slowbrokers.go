@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -128,7 +127,7 @@ func backlog(ctx context.Context, open opener) (grown float64, err error) {
 	err = all.wait(ctx)
 	after, failed := residentMB()
 	if before.Load() == 0 {
-		failed = errors.Join(failed, fmt.Errorf("resident memory of this process is not known"))
+		failed = errors.Join(failed, errors.New("resident memory of this process is not known"))
 	}
 	return after - float64(before.Load())/1024, errors.Join(err, failed, stop())
 }

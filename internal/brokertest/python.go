@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -46,7 +47,7 @@ func findPython(ctx context.Context, logf logFunc) (string, error) {
 		}
 	}
 	if !usable(ctx) {
-		return "", fmt.Errorf("python3 -m pip does not run, though python3-pip is installed")
+		return "", errors.New("python3 -m pip does not run, though python3-pip is installed")
 	}
 	return "python3", nil
 }

@@ -17,7 +17,7 @@ var _ driver.Inspector = (*Driver)(nil)
 func (d *Driver) Inspect(ctx context.Context, use driver.Use) ([]driver.Finding, error) {
 	found := d.host.o.Look()
 	if trouble := d.host.trouble(); trouble != nil {
-		return append(found, driver.Finding{
+		return append(found, driver.Finding{ //nolint:nilerr // the trouble is what was found
 			Level: driver.Danger, Check: "folder", Subject: d.host.o.Dir, Found: "cannot be written", Why: trouble.Error(),
 			Fix: "make room or mend the folder's rights: the transport goes on by itself",
 		}), nil
