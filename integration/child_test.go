@@ -34,7 +34,7 @@ type role struct {
 	Publish             int    // so many jobs first
 	Main                bool   // as App.Main does
 	Hang                bool   // in the handlers, for ever
-	Journal             string // a file: lines "published", "start K/N", "done K/N"
+	Journal             string // a file: lines "up PID", "published", "start K/N", "done K/N"
 }
 
 // playRole is the main function of a worker process. Its exit codes are those of
@@ -63,6 +63,7 @@ func (r role) play(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	fmt.Fprintln(file, "up", os.Getpid()) // from here on a signal drains it
 	app := r.app(func(format string, args ...any) { fmt.Fprintf(file, format+"\n", args...) })
 	for n := range r.Publish {
 		j := Job{Key: strconv.Itoa(n % 7), N: n / 7}
@@ -108,10 +109,11 @@ func (r role) app(note func(format string, args ...any)) *anywire.App {
 
 // child is a worker process.
 type child struct {
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	out   strings.Builder
-	ended chan struct{}
+	cmd     *exec.Cmd
+	journal string
+	stdin   io.WriteCloser
+	out     strings.Builder
+	ended   chan struct{}
 }
 
 // spawn starts a worker process; it ends with the test at the latest.
@@ -121,7 +123,7 @@ func spawn(t *testing.T, r role) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]), ended: make(chan struct{})}
+	c := &child{journal: r.Journal, cmd: exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]), ended: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), roleVariable+"="+string(text))
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.out
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
@@ -156,6 +158,7 @@ func (c *child) kill(t *testing.T) {
 // drain ends the process with SIGTERM, and wants exit code 0.
 func (c *child) drain(t *testing.T) {
 	t.Helper()
+	await(t, "the process is up", func() bool { return linesOf(t, c.journal)[fmt.Sprintf("up %d", c.cmd.Process.Pid)] > 0 })
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Errorf("signal: %v", err)
 	}

@@ -20,8 +20,11 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	// The meters of Watermill's Kafka client share a goroutine that never ends.
-	goleak.VerifyTestMain(brokertest.Runner(m), goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	goleak.VerifyTestMain(brokertest.Runner(m),
+		// The meters of Watermill's Kafka client share a goroutine that never ends.
+		goleak.IgnoreTopFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// Nor does one of Watermill's test.
+		goleak.IgnoreTopFunction("github.com/ThreeDotsLabs/watermill/pubsub/tests.TestReconnect.func2"))
 }
 
 // full reports whether the long variants are asked for.

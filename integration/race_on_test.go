@@ -1,0 +1,6 @@
+//go:build race
+
+package integration
+
+// raceDetector watches the code of Watermill's tests, too.
+const raceDetector = true
