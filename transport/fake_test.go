@@ -98,6 +98,14 @@ type fakeSource struct {
 	settle  func([]driver.Settlement) error
 	extend  func([]driver.Token) ([]driver.Token, error)
 	beats   []int
+	trouble error
+}
+
+// Trouble implements [driver.Teller].
+func (s *fakeSource) Trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trouble
 }
 
 func (s *fakeSource) push(msgs ...*driver.Message) {

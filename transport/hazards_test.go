@@ -470,3 +470,27 @@ func TestASmallWindowLeavesRoomForOtherKeys(t *testing.T) {
 		pass(time.Hour)
 	})
 }
+
+// What a source knows to be wrong is in health for as long as it is, also while
+// other messages flow.
+func TestTroubleOfASourceShowsInHealth(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		r := subscribe(t, f, nil, func(context.Context, *transport.Delivery) transport.Outcome { return transport.Done() })
+		src := f.source(0)
+		tell := func(err error) {
+			src.mu.Lock()
+			defer src.mu.Unlock()
+			src.trouble = err
+		}
+		tell(errors.New("partition 3 stands still"))
+		if h := r.wire.Health()[0]; h.State != transport.Blocked || h.Reason != "partition 3 stands still" {
+			t.Errorf("health %+v", h)
+		}
+		tell(nil)
+		if h := r.wire.Health()[0]; h.State != transport.Running || h.Reason != "" {
+			t.Errorf("nothing is wrong any more, and health is %+v", h)
+		}
+	})
+}
