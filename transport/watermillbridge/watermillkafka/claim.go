@@ -2,7 +2,9 @@ package watermillkafka
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -15,22 +17,29 @@ type claim struct {
 	sarama.ConsumerGroupClaim
 
 	w         *watch
+	session   sarama.ConsumerGroupSession
 	partition int32
 	messages  chan *sarama.ConsumerMessage
 	revoked   chan struct{} // closed when the partition moves away
 	over      chan struct{} // closed when the adapter has done with it
 
-	mu       sync.Mutex
-	expected map[int64]chan struct{} // closed when the offset is committed
-	left     int64                   // the offset that must not be marked; -1: none
-	current  int64                   // the offset that was marked last; -1: none
+	mu      sync.Mutex
+	acks    map[int64]*ack // that are not committed, by offset
+	changed chan struct{}  // closed and replaced when one is gone
+	left    int64          // the offset that must not be marked; -1: none
+
+	committing sync.Mutex // one after the other: a position never goes back
+	committed  int64      // the position; under committing
 }
 
-func newClaim(w *watch, from sarama.ConsumerGroupClaim) *claim {
+// ack is an acknowledgement on its way.
+type ack struct{ marked chan struct{} }
+
+func newClaim(w *watch, s sarama.ConsumerGroupSession, from sarama.ConsumerGroupClaim) *claim {
 	return &claim{
-		ConsumerGroupClaim: from, w: w, partition: from.Partition(),
+		ConsumerGroupClaim: from, w: w, session: s, partition: from.Partition(),
 		messages: make(chan *sarama.ConsumerMessage), revoked: make(chan struct{}), over: make(chan struct{}),
-		expected: map[int64]chan struct{}{}, left: -1, current: -1,
+		acks: map[int64]*ack{}, changed: make(chan struct{}), left: -1,
 	}
 }
 
@@ -63,16 +72,45 @@ func (c *claim) forward(session context.Context) {
 	}
 }
 
-// expect is closed when the offset is committed.
-func (c *claim) expect(offset int64) <-chan struct{} {
+// expect notes an acknowledgement.
+func (c *claim) expect(offset int64) *ack {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	done, asked := c.expected[offset]
-	if !asked {
-		done = make(chan struct{})
-		c.expected[offset] = done
+	a := c.acks[offset]
+	if a == nil {
+		a = &ack{marked: make(chan struct{})}
+		c.acks[offset] = a
 	}
-	return done
+	return a
+}
+
+// forget ends an acknowledgement.
+func (c *claim) forget(offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.acks, offset)
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// settled waits for a while until no acknowledgement is on its way: afterwards the
+// brokers take none of this claim any more.
+func (c *claim) settled(patience time.Duration) {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for {
+		c.mu.Lock()
+		left, changed := len(c.acks), c.changed
+		c.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return
+		}
+	}
 }
 
 // leave keeps an offset from being marked.
@@ -90,33 +128,54 @@ func (c *claim) marks(offset int64) bool {
 	if c.left >= 0 && offset >= c.left {
 		return false
 	}
-	c.current = offset
+	if a := c.acks[offset]; a != nil {
+		close(a.marked)
+	}
 	return true
 }
 
-// marked reports whether there is anything to commit.
-func (c *claim) marked() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.current >= 0
-}
-
-// confirm tells who waits that the marked position is committed.
-func (c *claim) confirm() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if done, asked := c.expected[c.current]; asked {
-		close(done)
-		delete(c.expected, c.current)
-	}
-}
-
-// result is what became of an offset when the claim is over.
-func (*claim) result(done <-chan struct{}) error {
+// confirm waits until the adapter has done with an acknowledged record, and commits
+// the position after it. It may be called again after a failure.
+func (c *claim) confirm(ctx context.Context, a *ack, offset int64) error {
 	select {
-	case <-done:
-		return nil
-	default:
-		return driver.ErrStale
+	case <-a.marked:
+	case <-c.over:
+		return c.end(offset, driver.ErrStale)
+	case <-ctx.Done():
+		return ctx.Err()
 	}
+	if c.w.d.o.CommitInterval > 0 {
+		return c.end(offset, nil) // sarama does it, some time
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.commit(offset + 1) }()
+	select {
+	case err := <-done:
+		return c.end(offset, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end forgets the acknowledgement unless it has to be repeated.
+func (c *claim) end(offset int64, err error) error {
+	if err == nil || errors.Is(err, driver.ErrStale) {
+		c.forget(offset)
+	}
+	return err
+}
+
+// commit writes the position. The connection that fetches does it only between two
+// fetches, which wait for messages; this is another one, and it hears the answer.
+func (c *claim) commit(position int64) error {
+	c.committing.Lock()
+	defer c.committing.Unlock()
+	if c.committed >= position {
+		return nil
+	}
+	err := c.w.d.commit(c.session, c.w.sub, c.partition, position)
+	if err == nil {
+		c.committed = position
+	}
+	return err
 }

@@ -20,7 +20,7 @@ func (o Options) base() (*sarama.Config, error) {
 	c := sarama.NewConfig()
 	c.Version = version
 	c.ClientID = o.ClientID
-	c.ChannelBufferSize = 1                   // what is fetched ahead is bounded by Fetch
+	c.ChannelBufferSize = 64                  // records of a partition that are fetched ahead
 	c.Metadata.Timeout = 10 * time.Second     // before the brokers count as gone
 	c.Metadata.AllowAutoTopicCreation = false // the driver creates topics, or requires them
 	c.Net.DialTimeout = min(o.ConnectTimeout.Std(), 5*time.Second)

@@ -68,18 +68,9 @@ func (m *member) Ack(w *message.Message) (confirmed func(ctx context.Context) er
 	if !ok {
 		return func(context.Context) error { return driver.ErrStale }
 	}
-	done := c.expect(offset)
+	a := c.expect(offset)
 	w.Ack()
-	return func(ctx context.Context) error {
-		select {
-		case <-done:
-			return nil
-		case <-c.over:
-			return c.result(done)
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return func(ctx context.Context) error { return c.confirm(ctx, a, offset) }
 }
 
 // Leave implements [watermillbridge.Acknowledger]. The adapter is told that the

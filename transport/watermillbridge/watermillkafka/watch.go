@@ -3,6 +3,7 @@ package watermillkafka
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
@@ -14,7 +15,8 @@ import (
 // watch stands between sarama and the adapter, where the adapter lets a tracer
 // stand. It sees partitions come and go, which the adapter does not say; it lets a
 // partition that moves away end in good order, where the adapter would drop the
-// acknowledgement of what runs; and it says when a position is committed.
+// acknowledgement of what runs; and it commits positions by itself, since the
+// adapter does not hear how that went.
 type watch struct {
 	d      *Driver
 	sub    driver.Subscription
@@ -81,7 +83,7 @@ func (h *handler) Setup(s sarama.ConsumerGroupSession) error {
 
 // ConsumeClaim lets the adapter consume one partition until it moves away.
 func (h *handler) ConsumeClaim(s sarama.ConsumerGroupSession, from sarama.ConsumerGroupClaim) error {
-	c := newClaim(h.w, from)
+	c := newClaim(h.w, s, from)
 	h.w.active.Add(1)
 	defer h.w.active.Done()
 	h.w.mu.Lock()
@@ -90,6 +92,8 @@ func (h *handler) ConsumeClaim(s sarama.ConsumerGroupSession, from sarama.Consum
 	var forwarding sync.WaitGroup
 	forwarding.Go(func() { c.forward(s.Context()) })
 	err := h.ConsumerGroupHandler.ConsumeClaim(&session{ConsumerGroupSession: s, c: c}, c)
+	const patience = 5 * time.Second // less than a rebalance gives
+	c.settled(patience)
 	close(c.over)
 	h.w.mu.Lock()
 	if h.w.claims[c.partition] == c {
@@ -118,15 +122,7 @@ func (s *session) MarkMessage(m *sarama.ConsumerMessage, metadata string) {
 	if s.c.marks(m.Offset) {
 		s.ConsumerGroupSession.MarkMessage(m, metadata)
 	}
-	if s.c.w.d.o.CommitInterval > 0 { // no Commit follows
-		s.c.confirm()
-	}
 }
 
-// Commit is called by the adapter after each MarkMessage.
-func (s *session) Commit() {
-	if s.c.marked() {
-		s.ConsumerGroupSession.Commit()
-	}
-	s.c.confirm()
-}
+// Commit does nothing: see claim.commit.
+func (*session) Commit() {}

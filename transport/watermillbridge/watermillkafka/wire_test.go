@@ -62,7 +62,7 @@ func take(tb testing.TB, src driver.Source, n int) []*driver.Message {
 	return held
 }
 
-func ack(tb testing.TB, src driver.Source, outcome driver.Outcome, msgs ...*driver.Message) {
+func settle(tb testing.TB, src driver.Source, outcome driver.Outcome, msgs ...*driver.Message) {
 	tb.Helper()
 	var all []driver.Settlement
 	for _, m := range msgs {
@@ -109,7 +109,7 @@ func TestTheNativeDriverReadsTheSameTopic(t *testing.T) {
 					header(got, "content-type") != "text/plain" {
 					t.Errorf("received %+v", got)
 				}
-				ack(t, src, driver.Ack, got)
+				settle(t, src, driver.Ack, got)
 			}
 		})
 	}
@@ -143,7 +143,7 @@ func TestPartitionsWorkSideBySide(t *testing.T) {
 	if len(shards) != 4 {
 		t.Errorf("messages of %d partitions are in flight, want 4", len(shards))
 	}
-	ack(t, src, driver.Ack, held[0])
+	settle(t, src, driver.Ack, held[0])
 	if next := take(t, src, 1)[0]; next.Shard != held[0].Shard || next.Seq != held[0].Seq+1 {
 		t.Errorf("after %d/%d comes %d/%d", held[0].Shard, held[0].Seq, next.Shard, next.Seq)
 	}
@@ -173,7 +173,7 @@ func TestAHandOverInGoodOrder(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("the partition does not move, though there is a second member")
 			}
-			ack(t, a, outcome, held...)
+			settle(t, a, outcome, held...)
 			if err := a.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
