@@ -1,8 +1,6 @@
 package natsdriver
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/anywire/anywire/config/value"
+	"github.com/anywire/anywire/internal/tlsfiles"
 )
 
 // Options are the keys of a transport entry of kind nats. The zero value, and
@@ -202,23 +201,9 @@ func (t TLS) option() ([]nats.Option, error) {
 	if t == (TLS{}) {
 		return nil, nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no PEM certificate", t.CA)
-		}
-	}
-	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
+	cfg, err := tlsfiles.Config(t.CA, t.Cert, t.Key, "")
+	if err != nil {
+		return nil, err
 	}
 	return []nats.Option{nats.Secure(cfg)}, nil
 }
