@@ -82,8 +82,9 @@ func (b *broker) start(t *testing.T) *world {
 func startNATS(o natsdriver.Options) func(t *testing.T) *world {
 	return func(t *testing.T) *world {
 		t.Helper()
-		o.URL = brokertest.SharedNATS(t).URL
-		return brokers["nats"].worldWith(t, o)
+		mine := o // tests run side by side
+		mine.URL = brokertest.SharedNATS(t).URL
+		return brokers["nats"].worldWith(t, mine)
 	}
 }
 

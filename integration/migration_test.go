@@ -60,6 +60,7 @@ type bill struct {
 // fleet is a broker as the services of Watermill and the agents see it.
 type fleet struct {
 	kinds          []anywire.Kind
+	lease          time.Duration // of the native transport; 0: the default
 	bridge, native config.Transport
 	publisher      func() (message.Publisher, error)
 	subscriber     func(group string) (message.Subscriber, error)
@@ -80,7 +81,7 @@ func redisFleet(t *testing.T) *fleet {
 		return redis.NewClient(o)
 	}
 	return &fleet{
-		kinds: []anywire.Kind{watermillredis.Kind(), redisdriver.Kind()},
+		kinds: []anywire.Kind{watermillredis.Kind(), redisdriver.Kind()}, lease: aMoment,
 		bridge: config.Transport{Kind: "watermill-redisstream", Options: watermillredis.Options{
 			URL: url, MaxIdle: value.Duration(aMoment), ClaimInterval: value.Duration(200 * time.Millisecond),
 		}},
@@ -311,9 +312,11 @@ func (s *shop) agent(name string, entry config.Transport, by string) *running {
 	}
 	app := anywire.New(&anywire.Options{Kinds: s.fleet.kinds, Config: &config.Config{
 		Transport: bus, Transports: map[string]config.Transport{bus: entry},
-		Topics:   map[string]config.Topic{"orders": {Plain: "order.placed@1"}, "priced": {Plain: "order.priced@1"}},
-		Agents:   map[string]config.Agent{name: agents[name]},
-		Defaults: config.Policy{Timeout: value.Duration(aMoment / 2), Retry: config.Retry{Immediate: new(0)}},
+		Topics: map[string]config.Topic{"orders": {Plain: "order.placed@1"}, "priced": {Plain: "order.priced@1"}},
+		Agents: map[string]config.Agent{name: agents[name]},
+		Defaults: config.Policy{
+			Timeout: value.Duration(aMoment / 2), Lease: value.Duration(s.fleet.lease), Retry: config.Retry{Immediate: new(0)},
+		},
 	}})
 	if name == "pricing" {
 		anywire.Handle(app, name, func(_ context.Context, p Placed) (Priced, error) { return priced(p, by), nil })
