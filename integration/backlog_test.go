@@ -16,7 +16,7 @@ import (
 // grow with the backlog.
 func TestBacklog(t *testing.T) {
 	// Not parallel: it looks at the memory of the process.
-	const window, growth = 64, 16 << 20
+	const window = 64
 	for _, b := range backends {
 		if b.name == "paranoid" {
 			continue // its own bookkeeping is no client's memory
@@ -26,7 +26,10 @@ func TestBacklog(t *testing.T) {
 			if b.loose != nil {
 				start = b.loose
 			}
-			w, backlog := start(t), 50_000
+			w, backlog, growth := start(t), 50_000, int64(16<<20)
+			if b.name == "kafka" { // whose client fetches megabytes ahead, and packed ones
+				backlog, growth = 2*backlog, 2*growth
+			}
 			if b.name == "embedded" { // here the server runs under the race detector, too
 				backlog = scale(10_000, backlog)
 			}
