@@ -15,8 +15,10 @@ TIMEOUT   ?= 8m
 PKG       ?= ./...
 UPDATE    ?=
 BENCHARGS ?=
-# What counts allocations cannot do so under the race detector.
+# What counts allocations cannot do so under the race detector, and Watermill's
+# test of a restarted broker has a data race of its own.
 ALLOCATIONS := . ./envelope ./transport/memory
+RECONNECT   := ./integration
 # The table of what transports can do, as the conformance suite found it.
 MATRIX    := docs/transports.json
 # Packages tested at a time; more only helps where there are more cores.
@@ -36,12 +38,14 @@ test: ccompiler ## lint, deps, and every package's tests under the race detector
 	$(MAKE) --no-print-directory lint; \
 	$(MAKE) --no-print-directory deps; \
 	$(GO) test -run Allocations $(ALLOCATIONS); \
+	$(GO) test -run WatermillReconnect $(RECONNECT); \
 	$(GO) run ./internal/testsum -matrix $(MATRIX) -- $(GO) test -json -race -p $(JOBS) -timeout $(TIMEOUT) $(PKG); \
 	echo "make test: lint, deps and tests are fine, $$((SECONDS - start)) s"
 
 .PHONY: test-full
 test-full: ccompiler ## every suite in every setting, without the test cache
 	$(MAKE) --no-print-directory lint deps
+	ANYWIRE_TEST_FULL=1 $(GO) test -run WatermillReconnect $(RECONNECT)
 	ANYWIRE_TEST_FULL=1 $(GO) run ./internal/testsum -matrix $(MATRIX) -- $(GO) test -json -race -count=1 -p $(JOBS) -timeout 60m $(PKG)
 	$(MAKE) --no-print-directory fuzz
 
