@@ -80,7 +80,7 @@ func (o Options) consumer(drain time.Duration) (*sarama.Config, error) {
 	if o.CommitInterval > 0 {
 		c.Consumer.Offsets.AutoCommit.Interval = o.CommitInterval.Std()
 	}
-	c.Consumer.MaxWaitTime = 250 * time.Millisecond
+	c.Consumer.MaxWaitTime = 100 * time.Millisecond // closing waits for it
 	c.Consumer.Group.Session.Timeout = session
 	c.Consumer.Group.Heartbeat.Interval = min(session/5, 3*time.Second)
 	c.Consumer.Group.Rebalance.Timeout = max(drain, time.Minute)

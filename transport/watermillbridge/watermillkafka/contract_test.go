@@ -18,7 +18,7 @@ func quick() Options {
 // TestContract runs the suite with one message in flight, because most of its
 // topics have one partition.
 func TestContract(t *testing.T) {
-	server := brokertest.SharedKafka(t)
+	server := brokertest.Kafka(t)
 	var lines sync.Map
 	declared, documented := Capabilities(quick()), Capabilities(Options{})
 	drivertest.Run(t, drivertest.Harness{
@@ -33,6 +33,11 @@ func TestContract(t *testing.T) {
 		Kill: func(_ testing.TB, d driver.Driver) {
 			line, _ := lines.Load(d)
 			line.(*mortal).kill()
+		},
+		Restart: func(tb testing.TB) {
+			tb.Helper()
+			server.Stop(tb)
+			server.Start(tb)
 		},
 		Patience: 60 * time.Second,
 	})
