@@ -2,13 +2,12 @@ package watermillkafka
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/anywire/anywire/internal/tlsfiles"
 )
 
 // version is the protocol that we speak: the oldest that current brokers take, and
@@ -93,23 +92,5 @@ func (o Options) consumer(drain time.Duration) (*sarama.Config, error) {
 }
 
 func (t TLS) config() (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: %s holds no PEM certificate", t.CA)
-		}
-	}
-	if t.Cert != "" && t.Key != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg, nil
+	return tlsfiles.Config(t.CA, t.Cert, t.Key, t.ServerName)
 }
