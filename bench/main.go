@@ -4,6 +4,7 @@
 //
 //	go run ./bench                 # everything
 //	go run ./bench -only memory    # rows whose name holds "memory"
+//	go run ./bench -short          # without the rows that take minutes
 //	go run ./bench -write          # also bench/results.json and bench/RESULTS.md
 //
 // A row that needs quiet memory or its own process runs in a child of this
@@ -53,6 +54,7 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds; medians are printed")
 	only := flag.String("only", "", "measure only rows whose name holds this")
 	write := flag.Bool("write", false, "write bench/results.json and bench/RESULTS.md")
+	short := flag.Bool("short", false, "leave out rows that take minutes")
 	child := flag.String("child", "", "measure one figure in this process and print it (used by the program itself)")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -60,7 +62,7 @@ func main() {
 	if *child != "" {
 		err = runChild(ctx, *child, os.Stdout)
 	} else {
-		err = run(ctx, *rounds, *only, *write)
+		err = run(ctx, *rounds, chosen(*only, *short), *write)
 	}
 	err = errors.Join(err, running.end())
 	stop()
@@ -69,9 +71,12 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, rounds int, only string, write bool) error {
+func chosen(only string, short bool) []row {
+	return slices.DeleteFunc(rows(), func(r row) bool { return !strings.Contains(r.name, only) || short && r.once })
+}
+
+func run(ctx context.Context, rounds int, chosen []row, write bool) error {
 	report := newReport()
-	chosen := slices.DeleteFunc(rows(), func(r row) bool { return !strings.Contains(r.name, only) })
 	for round := range rounds {
 		for i, r := range chosen {
 			if err := ctx.Err(); err != nil {
