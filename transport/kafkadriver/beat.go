@@ -18,6 +18,8 @@ type pulse struct {
 	mu    sync.Mutex
 	last  time.Time // a heartbeat that was answered was sent then
 	since time.Time // a join waits for the others since; zero: none does
+	// refused is why the last connection could not be made; nil: it was.
+	refused error
 }
 
 var (

@@ -26,7 +26,7 @@ type member struct {
 	client *kgo.Client
 	ctx    context.Context //nolint:containedctx // the member's life
 	cancel context.CancelFunc
-	work   sync.WaitGroup // the poller, the committer and who watches ages
+	work   sync.WaitGroup // the poller, the committer, and who watch ages and heartbeats
 	pulse  pulse
 	told   chan struct{} // there is something to commit; one signal is kept
 	hungry chan struct{} // something may be fetched; one signal is kept
@@ -68,6 +68,7 @@ func (d *Driver) newMember(s *source, t terms) (*member, error) {
 	m.work.Go(m.poll)
 	m.work.Go(m.commits)
 	m.work.Go(m.watchAges)
+	m.work.Go(m.watchPulse)
 	return m, nil
 }
 
@@ -193,7 +194,7 @@ func (m *member) dismiss(s *source) []string {
 		}
 	}
 	for _, p := range s.parts {
-		p.recall()
+		p.recall(time.Now())
 		if heir := m.reader(p.topic); heir != nil && p.phase < phaseDrain {
 			p.handTo(heir)
 			heir.wake()

@@ -163,6 +163,7 @@ type delivery struct {
 	src    *source
 	record *kgo.Record
 	state  state
+	leased time.Time
 	mark   uint64 // of its outcome; confirmed with it
 	copied bool   // to the ladder
 
@@ -180,8 +181,8 @@ const (
 )
 
 // handOut begins a delivery.
-func (p *partition) handOut(d *delivery, r *kgo.Record) {
-	*d = delivery{p: p, src: p.src, record: r}
+func (p *partition) handOut(d *delivery, r *kgo.Record, now time.Time) {
+	*d = delivery{p: p, src: p.src, record: r, leased: now}
 	if p.flight == nil {
 		d.before, d.after = d, d
 	} else {
@@ -211,21 +212,23 @@ func (p *partition) end(d *delivery, s state) {
 	p.checkDrained()
 }
 
-// recall takes back what is delivered and not settled: its source ends.
-func (p *partition) recall() {
+// recall takes back what is delivered and not settled, and was not leased after
+// then. It reports whether there was any.
+func (p *partition) recall(then time.Time) (some bool) {
 	var all []*delivery
 	for d := p.flight; d != nil; d = d.after {
-		all = append(all, d)
+		if d.state == stateHeld && !d.leased.After(then) {
+			all = append(all, d)
+		}
 		if d.after == p.flight {
 			break
 		}
 	}
 	for _, d := range all {
-		if d.state == stateHeld {
-			p.giveBack(d.record)
-			p.end(d, stateStale)
-		}
+		p.giveBack(d.record)
+		p.end(d, stateStale)
 	}
+	return len(all) > 0
 }
 
 // handTo makes another source the reader.

@@ -176,9 +176,12 @@ func (s *source) openInbox(ctx context.Context) (string, error) {
 
 // Extend renews nothing: a delivery is held for as long as the group counts the
 // member in. It answers from the last heartbeat that the group's coordinator
-// confirmed, which says for how long it is counted in at least.
+// confirmed, which says for how long it is counted in at least. What was not renewed
+// for a lease, [member.overdue] delivers again.
 func (s *source) Extend(_ context.Context, tokens []driver.Token) (lost []driver.Token, err error) {
 	m := s.m
+	age, now := m.pulse.age(), time.Now()
+	counted := age <= s.patience
 	m.mu.Lock()
 	kept := 0
 	for _, token := range tokens {
@@ -191,10 +194,13 @@ func (s *source) Extend(_ context.Context, tokens []driver.Token) (lost []driver
 			lost = append(lost, token)
 		default:
 			kept++
+			if counted {
+				d.leased = now
+			}
 		}
 	}
 	m.mu.Unlock()
-	if age := m.pulse.age(); kept > 0 && age > s.patience {
+	if kept > 0 && !counted {
 		return lost, fmt.Errorf("group %q has confirmed no heartbeat for %v", s.sub.Group, age.Round(time.Millisecond))
 	}
 	return lost, nil

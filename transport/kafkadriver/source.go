@@ -207,6 +207,9 @@ func (s *source) collect(limit int) error {
 	var err error
 	if len(s.handed) == 0 {
 		err, s.trouble = s.trouble, nil
+		if err == nil {
+			err = m.away()
+		}
 	}
 	starved, owed := false, false
 	for _, p := range s.parts {
@@ -249,7 +252,7 @@ func (s *source) take(limit int) {
 		return
 	}
 	s.turn++
-	tokens := make([]delivery, min(limit, most))
+	tokens, now := make([]delivery, min(limit, most)), time.Now()
 	for len(ready) > 0 && len(s.handed) < limit {
 		part := max(1, (limit-len(s.handed))/len(ready))
 		ready = slices.DeleteFunc(ready, func(p *partition) bool {
@@ -259,7 +262,7 @@ func (s *source) take(limit int) {
 					return true
 				}
 				token := &tokens[len(s.handed)]
-				p.handOut(token, r)
+				p.handOut(token, r, now)
 				s.handed = append(s.handed, handed{token, r, p.shard, p.revoked})
 			}
 			return false
