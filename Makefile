@@ -43,10 +43,10 @@ test: ccompiler ## lint, deps, and every package's tests under the race detector
 	echo "make test: lint, deps and tests are fine, $$((SECONDS - start)) s"
 
 .PHONY: test-full
-test-full: ccompiler ## every suite in every setting, without the test cache
+test-full: ccompiler ## every suite in every setting; run again, it goes on with the packages that have not passed
 	$(MAKE) --no-print-directory lint deps
 	ANYWIRE_TEST_FULL=1 $(GO) test -run WatermillReconnect $(RECONNECT)
-	ANYWIRE_TEST_FULL=1 $(GO) run ./internal/testsum -matrix $(MATRIX) -- $(GO) test -json -race -count=1 -p $(JOBS) -timeout 60m $(PKG)
+	ANYWIRE_TEST_FULL=1 $(GO) run ./internal/testsum -matrix $(MATRIX) -- $(GO) test -json -race -p $(JOBS) -timeout 60m $(PKG)
 	$(MAKE) --no-print-directory fuzz
 
 .PHONY: matrix
