@@ -352,7 +352,7 @@ func harness(c drivertest.Case, broken string) drivertest.Harness {
 		Kill:    func(_ testing.TB, d driver.Driver) { d.(*conn).kill() },
 		Stall:   func(_ testing.TB, d driver.Driver) func() { return d.(*conn).stall() },
 		Restart: func(testing.TB) { b.restart() },
-		Lease:   200 * time.Millisecond, Patience: 5 * time.Second, Quiet: 50 * time.Millisecond,
+		Lease:   600 * time.Millisecond, Patience: 15 * time.Second, Quiet: 50 * time.Millisecond,
 	}
 }
 
