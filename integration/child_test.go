@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ type role struct {
 	Publish             int    // so many jobs first
 	Main                bool   // as App.Main does
 	Hang                bool   // in the handlers, for ever
+	Gate                int    // after so many handlers all wait for a signal, and are slow then
 	Journal             string // a file: lines "up PID", "published", "start K/N", "done K/N"
 }
 
@@ -64,7 +66,7 @@ func (r role) play(ctx context.Context) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	fmt.Fprintln(file, "up", os.Getpid()) // from here on a signal drains it
-	app := r.app(func(format string, args ...any) { fmt.Fprintf(file, format+"\n", args...) })
+	app := r.app(ctx, func(format string, args ...any) { fmt.Fprintf(file, format+"\n", args...) })
 	for n := range r.Publish {
 		j := Job{Key: strconv.Itoa(n % 7), N: n / 7}
 		if err := app.Publish(ctx, "jobs", j, anywire.WithKey(j.Key)); err != nil {
@@ -80,7 +82,7 @@ func (r role) play(ctx context.Context) error {
 	return errors.Join(app.Run(ctx), file.Close())
 }
 
-func (r role) app(note func(format string, args ...any)) *anywire.App {
+func (r role) app(signalled context.Context, note func(format string, args ...any)) *anywire.App {
 	entry := config.Transport{Kind: "embedded", Options: embedded.Options{Dir: r.Dir}}
 	if b := brokers[r.Broker]; b != nil {
 		entry = config.Transport{Kind: b.name, Prefix: r.Prefix, Options: b.options(r.URL, nil)}
@@ -92,13 +94,19 @@ func (r role) app(note func(format string, args ...any)) *anywire.App {
 			Policy: config.Policy{Concurrency: 4, Lease: value.Duration(r.Lease), Retry: config.Retry{Immediate: new(0), Delayed: new(0)}},
 		}},
 	}})
+	var started atomic.Int64
 	anywire.Consume(app, "worker", func(ctx context.Context, j Job) error {
 		note("start %s/%d", j.Key, j.N)
 		if r.Hang {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}
-		if err := pause(ctx, 5*time.Millisecond); err != nil {
+		work := 5 * time.Millisecond
+		if r.Gate > 0 && started.Add(1) > int64(r.Gate) {
+			<-signalled.Done()
+			work = 100 * time.Millisecond
+		}
+		if err := pause(ctx, work); err != nil {
 			return err
 		}
 		note("done %s/%d", j.Key, j.N)

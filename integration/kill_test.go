@@ -15,7 +15,7 @@ func TestKilledWorker(t *testing.T) {
 	t.Parallel()
 	eachBrokerOrder(t, func(t *testing.T, b *broker, order string) {
 		t.Helper()
-		const lease, jobs = 2 * time.Second, 40
+		const lease, jobs = 4 * time.Second, 40
 		r := b.role(t, b.shared(t), order, lease)
 		hung := r
 		hung.Hang, hung.Publish = true, jobs

@@ -12,33 +12,44 @@ import (
 )
 
 // TestSlowHandler: a slow handler keeps its message, and so does a message that
-// waits for a slot, beside a second worker that has nothing else to do.
+// waits for a slot, beside a second worker that has nothing else to do. A machine
+// that is busy for as long as the lease loses it: then a longer one is tried.
 func TestSlowHandler(t *testing.T) {
 	t.Parallel()
 	eachOrder(t, func(c *orderCase) {
-		var started, finished atomic.Int64
-		worker := func() *anywire.App { return slowWorker(c, &started, &finished) }
-		one := run(c.T, worker())
-		publish(c.T, one.App, "jobs", Job{Key: "a", N: 1}, Job{Key: "b", N: 1}, Job{Key: "a", N: 2}, Job{Key: "b", N: 2}, Job{Key: "a", N: 3})
-		await(c.T, "a handler runs", func() bool { return started.Load() > 0 })
-		two := run(c.T, worker())
-		await(c.T, "all are handled", func() bool { return finished.Load() >= 5 })
-		for _, r := range []*running{one, two} {
-			if err := r.stop(); err != nil {
-				c.Errorf("drain: %v", err)
+		for _, lease := range []time.Duration{time.Second, 4 * time.Second, 10 * time.Second} {
+			n := startsWith(c, lease)
+			if n == 5 || c.world.duplicates {
+				return
 			}
+			c.Logf("with a lease of %v 5 messages were started %d times", lease, n)
 		}
-		if n := started.Load(); n != 5 && !c.world.duplicates {
-			c.Errorf("5 messages were started %d times", n)
-		}
+		c.Error("messages are not kept, however long the lease")
 	})
 }
 
-// slowWorker needs almost two leases for a message.
-func slowWorker(c *orderCase, started, finished *atomic.Int64) *anywire.App {
-	const lease = time.Second
-	app := anywire.New(c.world.options(&config.Config{Agents: map[string]config.Agent{
-		"slow": {Consumes: "jobs", Order: c.order, Policy: config.Policy{Concurrency: 2, Lease: value.Duration(lease)}},
+// startsWith says how often five messages are started, each of which takes almost
+// two leases.
+func startsWith(c *orderCase, lease time.Duration) int64 {
+	var started, finished atomic.Int64
+	w := c.world.beside(lease.String())
+	worker := func() *anywire.App { return slowWorker(w, c.order, lease, &started, &finished) }
+	one := run(c.T, worker())
+	publish(c.T, one.App, "jobs", Job{Key: "a", N: 1}, Job{Key: "b", N: 1}, Job{Key: "a", N: 2}, Job{Key: "b", N: 2}, Job{Key: "a", N: 3})
+	await(c.T, "a handler runs", func() bool { return started.Load() > 0 })
+	two := run(c.T, worker())
+	await(c.T, "all are handled", func() bool { return finished.Load() >= 5 })
+	for _, r := range []*running{one, two} {
+		if err := r.stop(); err != nil {
+			c.Errorf("drain: %v", err)
+		}
+	}
+	return started.Load()
+}
+
+func slowWorker(w *world, order string, lease time.Duration, started, finished *atomic.Int64) *anywire.App {
+	app := anywire.New(w.options(&config.Config{Agents: map[string]config.Agent{
+		"slow": {Consumes: "jobs", Order: order, Policy: config.Policy{Concurrency: 2, Lease: value.Duration(lease)}},
 	}}))
 	anywire.Consume(app, "slow", func(ctx context.Context, _ Job) error {
 		started.Add(1)

@@ -71,10 +71,10 @@ func runAccidents(t *testing.T, w *world, lease time.Duration, accidents []accid
 		p.start(t)
 		ps = append(ps, p)
 	}
+	awaitProgress(t, ps)
 	for _, a := range accidents {
 		t.Run(a.name, func(t *testing.T) {
 			t.Helper()
-			awaitProgress(t, ps)
 			a.hit(t, ps)
 			awaitProgress(t, ps)
 		})
