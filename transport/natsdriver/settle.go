@@ -81,6 +81,9 @@ func (s *source) holds(d *delivery, now time.Time) bool {
 		return true
 	}
 	delete(s.out, d.seq)
+	if s.shard >= 0 {
+		s.disorder.Store(true) // the server delivers it again, after what follows it here
+	}
 	return false
 }
 

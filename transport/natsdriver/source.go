@@ -260,6 +260,9 @@ func (s *source) hand(limit int) []*driver.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.flowed = true
+	if s.shard >= 0 && s.forgetLapsed(now) {
+		return nil
+	}
 	n := 0
 	for _, d := range s.ready {
 		if len(s.batch) == limit {
@@ -271,7 +274,6 @@ func (s *source) hand(limit int) []*driver.Message {
 		}
 		if !s.holds(d, now) {
 			if s.shard >= 0 {
-				s.disorder.Store(true) // it comes again, after what follows it here
 				break
 			}
 			continue
@@ -283,6 +285,18 @@ func (s *source) hand(limit int) []*driver.Message {
 	clear(s.ready[rest:])
 	s.ready = s.ready[:rest]
 	return s.batch
+}
+
+// forgetLapsed drops what the engine was given and nobody renewed in time: the
+// server will deliver it again, and what follows it has to wait for that. The
+// caller holds the lock.
+func (s *source) forgetLapsed(now time.Time) (some bool) {
+	for _, d := range s.out {
+		if !d.queued && !d.returning && !s.holds(d, now) {
+			some = true
+		}
+	}
+	return some
 }
 
 // accept takes in what came to the inbox.
