@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 )
 
 const natsModule = "github.com/nats-io/nats-server/v2"
@@ -46,6 +47,21 @@ func (natsKind) setUp(_ context.Context, install, dir string, ports []int, extra
 		return command{}, fmt.Errorf("configure: %w", err)
 	}
 	return command{path: install, args: []string{"-c", path}, dir: dir}, nil
+}
+
+// ReloadNATS replaces the lines that a test has added to the configuration of its
+// own NATS, and has the server read them. It returns when the signal is sent: the
+// server acts on it soon after.
+func (s *Server) ReloadNATS(tb testing.TB, config ...string) {
+	tb.Helper()
+	s.mustBeOurs(tb)
+	path := filepath.Join(s.dir, "nats.conf")
+	if err := os.WriteFile(path, []byte(natsConfig(s.dir, s.ports[0].number, config)), 0o600); err != nil {
+		tb.Fatalf("brokertest: nats: configure: %v", err)
+	}
+	if err := s.signal(sigReload); err != nil {
+		tb.Fatalf("brokertest: nats: reload: %v", err)
+	}
 }
 
 // natsConfig syncs every write: with the server's default of two minutes, what

@@ -11,8 +11,9 @@ import (
 // Without signals and file locks no local process is started: name running
 // servers in the environment.
 const (
-	sigStop = syscall.SIGKILL
-	sigCont = syscall.SIGKILL
+	sigStop   = syscall.SIGKILL
+	sigCont   = syscall.SIGKILL
+	sigReload = syscall.SIGKILL
 )
 
 func detached() *syscall.SysProcAttr      { return nil }
@@ -20,5 +21,5 @@ func dieWithParent() *syscall.SysProcAttr { return nil }
 func awaitStopped(int) error              { return nil }
 
 func lockFile(*os.File, bool) (held bool, err error) {
-	return false, errors.New("local broker processes need a Unix system: set ANYWIRE_TEST_NATS and ANYWIRE_TEST_KAFKA")
+	return false, errors.New("local broker processes need a Unix system: set ANYWIRE_TEST_NATS, _REDIS and _KAFKA")
 }

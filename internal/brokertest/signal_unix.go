@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	sigStop = syscall.SIGSTOP
-	sigCont = syscall.SIGCONT
+	sigStop   = syscall.SIGSTOP
+	sigCont   = syscall.SIGCONT
+	sigReload = syscall.SIGHUP
 )
 
 // detached lets a child outlive this process and its terminal.
