@@ -140,7 +140,7 @@ func staleExtendTakesNothing(e *env) {
 	a, b, old, held := e.overtaken()
 	stop := b.keep(held)
 	beat := e.beat(a, old)
-	a.quiet("the new owner holds it")
+	a.quietFor(e.h.Lease/2+e.h.Quiet, "the new owner holds it") // for some beats
 	beat()
 	stop() // fails if b lost it
 	b.ack(held)
