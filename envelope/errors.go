@@ -57,6 +57,11 @@ const (
 	Exhausted Code = "exhausted"
 	// Undecodable: the message is no envelope.
 	Undecodable Code = "undecodable"
+	// KeyReused: the message's idempotency key, or its identity, belongs to one
+	// with another type, version or body.
+	KeyReused Code = "key_reused"
+	// BrokenRecord: the message's idempotency record cannot be read.
+	BrokenRecord Code = "broken_record"
 )
 
 // Error is the code itself.
