@@ -83,7 +83,7 @@ func (g *Guard) TTL() time.Duration { return g.options.TTL }
 // [envelope.Invalid] means that the message has no usable key; with any other the
 // store did not answer, and the caller tries again.
 func (g *Guard) Begin(ctx context.Context, in *envelope.Envelope, alone bool) (*Work, Verdict, error) {
-	key, err := g.key(in)
+	key, err := g.Key(in)
 	if err != nil {
 		return nil, Verdict{}, err
 	}
@@ -100,22 +100,30 @@ func (g *Guard) Begin(ctx context.Context, in *envelope.Envelope, alone bool) (*
 
 // Bare is the work of an attempt without a record.
 func (g *Guard) Bare(in *envelope.Envelope) *Work {
-	key, err := g.key(in)
+	key, err := g.Key(in)
 	if err != nil {
 		key = KeyOf(g.scope, in)
 	}
 	return &Work{guard: g, key: key, began: time.Now()}
 }
 
-// Settle notes that the outputs of a message are published, whoever recorded
-// them.
-func (g *Guard) Settle(ctx context.Context, in *envelope.Envelope) error {
-	key, err := g.key(in)
-	if err != nil {
-		return err
+// Settle notes that the outputs of messages are published, whoever recorded them,
+// in one call.
+func (g *Guard) Settle(ctx context.Context, keys ...Key) error {
+	if g.store == nil || len(keys) == 0 {
+		return nil
 	}
-	return g.update(ctx, &Change{Key: key, Op: Settle, TTL: g.options.TTL})
+	changes := make([]Change, len(keys))
+	for i, key := range keys {
+		changes[i] = Change{Key: key, Op: Settle, TTL: g.options.TTL}
+	}
+	_, err := g.store.Update(ctx, changes)
+	return err
 }
+
+// Immediate reports whether the records live in this process, so that a call of
+// the store costs no round trip.
+func (g *Guard) Immediate() bool { return g.single != nil }
 
 // Renew begins the leases of works anew, in one call. It returns those that
 // another attempt has taken; an error means that nothing is known.
@@ -139,7 +147,8 @@ func (g *Guard) Renew(ctx context.Context, works []*Work) (lost []*Work, err err
 	return lost, nil
 }
 
-func (g *Guard) key(in *envelope.Envelope) (Key, error) {
+// Key names the record of a message. Its error is [envelope.Invalid].
+func (g *Guard) Key(in *envelope.Envelope) (Key, error) {
 	if g.options.Key == nil {
 		return KeyOf(g.scope, in), nil
 	}

@@ -32,6 +32,10 @@ type Store interface {
 // was taken over after its lease had ended, or is gone. Wrapped with %w.
 var ErrFenced = errors.New("the record is held by another attempt")
 
+// ErrRolledBack says that the transaction of an attempt was not committed: neither
+// what the handler wrote nor the record has changed.
+var ErrRolledBack = errors.New("the transaction was not committed")
+
 // ErrUnreadable says that a record is there and cannot be read: it is damaged, or
 // was written by a version of anywire that this one does not know.
 var ErrUnreadable = errors.New("the record cannot be read")

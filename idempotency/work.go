@@ -79,20 +79,19 @@ func (w *Work) Join(open func() (Committer, error)) (Committer, error) {
 
 // Complete records that the attempt succeeded, with its outputs. Only when it
 // returned nil may they be published. [ErrFenced] says that another attempt has
-// the message; any other error but [envelope.TooLarge] may be tried again, unless
-// the attempt joined a transaction: then it has failed.
+// the message; [ErrRolledBack] that the transaction which the attempt joined was
+// not committed, so that it has failed; [envelope.TooLarge] that its outputs
+// cannot be recorded. After any other error Complete may be called again.
 func (w *Work) Complete(ctx context.Context, outputs []*envelope.Envelope) error {
 	c := w.change(Complete)
 	c.Outputs, c.Took = outputs, time.Since(w.began)
 	if tx := w.end(); tx != nil {
-		return tx.Commit(ctx, &c)
+		err := tx.Commit(ctx, &c)
+		if err == nil || errors.Is(err, ErrFenced) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", ErrRolledBack, err)
 	}
-	return w.update(ctx, &c)
-}
-
-// Settle records that the outputs of Complete are published.
-func (w *Work) Settle(ctx context.Context) error {
-	c := w.change(Settle)
 	return w.update(ctx, &c)
 }
 

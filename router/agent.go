@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/idempotency"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -35,6 +36,8 @@ type Agent struct {
 	// its outputs must then never wait for room.
 	OnCycle bool
 	Policy  Policy
+	// Guard remembers what was handled; nil: nothing is.
+	Guard *idempotency.Guard
 	// Subscription is passed to the transport. Its Group defaults to Name.
 	Subscription transport.SubscribeOptions
 }
@@ -64,6 +67,11 @@ type Policy struct {
 	BackoffMin time.Duration // before the first delayed retry; doubled for each further one; default 500 ms
 	BackoffMax time.Duration // bound of the backoff, which jitter may pass by 20 %; default 1 min
 	MaxHops    int           // handlers that a conversation may pass; default 32
+	Rate       float64       // most attempts in a second, in this process; 0: no limit
+	// Breaker stops the agent's attempts, without counting any, while half of the
+	// last 20 fail over at least 5 messages; one message at a time then tries
+	// whether that is over.
+	Breaker bool
 }
 
 // attempts is how often a message is tried in all.
@@ -94,6 +102,11 @@ type agent struct {
 	running slots
 	counts  counts
 	stall   atomic.Pointer[stall]
+
+	breaker  breaker
+	limit    limiter
+	parked   parked
+	settling settling
 }
 
 // versions are the handlers of one type.
@@ -109,6 +122,11 @@ func newAgent(r *Router, described *Agent) *agent {
 	if a.Subscription.Group == "" {
 		a.Subscription.Group = a.Name
 	}
+	if a.Guard == nil {
+		a.Guard = idempotency.NewGuard(nil, &idempotency.Options{System: r.options.System, Group: a.Subscription.Group})
+	}
+	a.Subscription.Beat = a.beat
+	a.breaker.on, a.limit = a.Policy.Breaker, newLimiter(a.Policy.Rate)
 	if a.Transport != nil {
 		a.caps = a.Transport.Capabilities()
 	}
@@ -166,7 +184,9 @@ func (a *agent) subscribe(ctx context.Context) error {
 	if a.Transport == nil {
 		return &envelope.Error{Code: envelope.Invalid, Message: "it has no transport"}
 	}
-	return a.Transport.Subscribe(ctx, a.Topic, a.handle, &a.Subscription)
+	err := a.Transport.Subscribe(ctx, a.Topic, a.handle, &a.Subscription)
+	a.flushSettled(ctx)
+	return err
 }
 
 // handlerOf finds who handles e, or says why nobody does.

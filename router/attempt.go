@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/idempotency"
 	"github.com/anywire/anywire/internal/lazyctx"
 )
 
@@ -25,10 +27,16 @@ type attempt struct {
 	stack    string    // fingerprint of a panic
 	told     bool      // that it was given up; of the router's watch alone
 
+	guard   *idempotency.Guard
+	work    *idempotency.Work // nil: there is no record
+	renewed time.Time         // the last time its record was; of the agent's beat alone
+	fenced  atomic.Bool       // its record is another's, or may be
+
 	mu      sync.Mutex
 	outputs []*envelope.Envelope // emitted so far
 	refused error                // the first error of Emit
 	over    bool                 // the handler has returned
+	bare    *idempotency.Work    // where there is no record
 }
 
 // emitter completes what an attempt emits.
@@ -39,12 +47,29 @@ type emitter interface {
 
 type attemptKey struct{}
 
-// Value finds the attempt itself, and what its parents hold.
+// Value finds the attempt itself, its work, and what its parents hold.
 func (t *attempt) Value(key any) any {
-	if key == (attemptKey{}) {
+	switch key {
+	case attemptKey{}:
 		return t
+	case idempotency.WorkKey{}:
+		return t.itsWork()
+	default:
+		return t.Context.Value(key)
 	}
-	return t.Context.Value(key)
+}
+
+// itsWork is made on demand where there is no record, for EffectKey.
+func (t *attempt) itsWork() *idempotency.Work {
+	if t.work != nil || t.guard == nil {
+		return t.work
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.bare == nil {
+		t.bare = t.guard.Bare(t.in)
+	}
+	return t.bare
 }
 
 func attemptOf(ctx context.Context) *attempt {

@@ -7,22 +7,42 @@ import (
 	"time"
 
 	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/idempotency"
 	"github.com/anywire/anywire/transport"
 )
 
 // progress is what a delivery that left the normal path keeps between the calls
 // for it. Those that stay on it have none.
 type progress struct {
+	next    step
 	attempt int       // the number of the last attempt
 	began   time.Time // of the first attempt in this process
 	err     error     // why the last attempt failed
 	stack   string    // fingerprint of its panic
-	judge   bool      // the last attempt ended its goroutine; err is not judged yet
+	lost    bool      // the last attempt lost its record: it was none
 
+	work    *idempotency.Work    // the last attempt's, until its record has ended; nil: there is no record
 	outputs []*envelope.Envelope // of a successful attempt, not published yet
 	letter  *envelope.Envelope   // the dead letter, not stored yet
-	tries   int                  // to publish either
+	tries   int                  // of what next says
+	looks   int                  // at a record that another attempt holds
+
+	reserved bool // its turn under the rate limit has come
+	suspect  bool // it may have killed processes: it runs alone
+	alone    bool // it does now
 }
+
+// step is what has to be done next for a delivery.
+type step uint8
+
+const (
+	tryNext      step = iota // an attempt
+	judgeNext                // decide what becomes of the last attempt, which failed
+	completeNext             // record the outputs
+	publishNext              // publish the outputs
+	failNext                 // record the failure
+	buryNext                 // store the dead letter
+)
 
 // handle is the policy chain. Its order is fixed.
 func (a *agent) handle(ctx context.Context, d *transport.Delivery) transport.Outcome {
@@ -32,65 +52,59 @@ func (a *agent) handle(ctx context.Context, d *transport.Delivery) transport.Out
 	if d.DecodeErr != nil {
 		return a.refuse(ctx, d, d.DecodeErr)
 	}
-	return a.attempts(ctx, d, firstAttempt(d, &a.Policy))
+	return a.attempts(ctx, d)
 }
 
 // resume goes on where the last call for the delivery stopped.
 func (a *agent) resume(ctx context.Context, d *transport.Delivery, p *progress) transport.Outcome {
-	switch {
-	case p.letter != nil:
-		return a.bury(ctx, d, p)
-	case p.outputs != nil:
+	switch p.next {
+	case completeNext:
+		return a.record(ctx, d, p.work, p.outputs)
+	case publishNext:
 		return a.publish(ctx, d, p, p.outputs)
-	case p.judge:
-		p.judge = false
-		out, again := a.failed(ctx, d, p)
-		if !again {
+	case failNext:
+		return a.recordFailure(ctx, d, p)
+	case buryNext:
+		return a.bury(ctx, d, p)
+	case judgeNext:
+		if out, again := a.failed(ctx, d, p); !again {
 			return out
 		}
+	case tryNext:
 	}
-	return a.attempts(ctx, d, p.attempt+1)
-}
-
-// firstAttempt is the number of the first attempt of a delivery. Without
-// records it is known for the first delivery and for a copy that was delayed;
-// later deliveries take the upper bound that follows from the broker's count, in
-// which hand-backs count too.
-func firstAttempt(d *transport.Delivery, p *Policy) int {
-	if n := d.Envelope.Attempt; n > 0 {
-		return n + 1
-	}
-	if d.Raw == nil || d.Raw.Deliveries <= 1 {
-		return 1
-	}
-	return 1 + p.Immediate + d.Raw.Deliveries - 1
+	return a.attempts(ctx, d)
 }
 
 // attempts makes attempts in place until one succeeds or the message has to
 // wait or go.
-func (a *agent) attempts(ctx context.Context, d *transport.Delivery, n int) transport.Outcome {
-	for ; ; n++ {
+func (a *agent) attempts(ctx context.Context, d *transport.Delivery) transport.Outcome {
+	for {
 		handler, out, ok := a.admit(ctx, d)
 		if !ok {
 			return out
 		}
-		outs, err := a.attempt(ctx, d, n, handler)
+		if out, ok = a.turn(d); !ok {
+			return out
+		}
+		work, n, out, ok := a.begin(ctx, d)
+		if !ok {
+			a.leave(d)
+			return out
+		}
+		outs, err := a.attempt(ctx, d, n, handler, work)
+		a.judged(d, err)
 		if err == nil {
-			a.counts.handled.Add(1)
-			if len(outs) == 0 {
-				return transport.Done()
-			}
-			return a.publish(ctx, d, nil, outs)
+			return a.succeeded(ctx, d, work, outs)
 		}
 		p := note(d, n, err)
-		out, again := a.failed(ctx, d, p)
-		if !again {
+		p.work = work
+		if out, again := a.failed(ctx, d, p); !again {
 			return out
 		}
 	}
 }
 
-// admit decides what is not worth an attempt.
+// admit decides what is not worth an attempt, or not now.
 func (a *agent) admit(ctx context.Context, d *transport.Delivery) (envelope.Handler, transport.Outcome, bool) {
 	in := d.Envelope
 	if !in.Expires.IsZero() && !time.Now().Before(in.Expires) {
@@ -108,8 +122,7 @@ func (a *agent) admit(ctx context.Context, d *transport.Delivery) (envelope.Hand
 		}
 		return nil, a.refuse(ctx, d, err), false
 	}
-	// The place of validation against a schema, and then of the idempotency
-	// record, which opens here and is completed before the outputs go out.
+	// The place of validation against a schema; the record comes next.
 	return handler, transport.Outcome{}, true
 }
 
@@ -130,10 +143,10 @@ func (a *agent) drop(ctx context.Context, d *transport.Delivery, reason envelope
 
 // attempt makes one attempt and returns its complete outputs.
 func (a *agent) attempt(
-	ctx context.Context, d *transport.Delivery, n int, h envelope.Handler,
+	ctx context.Context, d *transport.Delivery, n int, h envelope.Handler, work *idempotency.Work,
 ) ([]*envelope.Envelope, error) {
 	d.Envelope.Attempt = n
-	t := &attempt{emitter: a, in: d.Envelope, began: time.Now()}
+	t := &attempt{emitter: a, in: d.Envelope, began: time.Now(), guard: a.Guard, work: work}
 	if a.Policy.Timeout > 0 {
 		t.deadline = t.began.Add(a.Policy.Timeout)
 	}
@@ -141,19 +154,31 @@ func (a *agent) attempt(
 	place := a.running.add(t)
 	returned, err := t.call(h, func(err error) { //nolint:contextcheck // the attempt is the context
 		_, _ = a.end(t, place)
-		note(d, n, err).judge = true
+		p := note(d, n, err)
+		p.next, p.work = judgeNext, work
 		a.attempted(d, n, t, 0, err)
+		a.judged(d, err)
 	})
 	emitted, refused := a.end(t, place)
 	var outs []*envelope.Envelope
 	if err = a.verdict(t, err, refused); err == nil {
 		outs, err = a.collect(t.in, emitted, returned)
 	}
-	if err != nil && t.stack != "" {
-		note(d, n, err).stack = t.stack
+	if err != nil {
+		p := note(d, n, err)
+		p.stack, p.lost = t.stack, t.fenced.Load()
 	}
 	a.attempted(d, n, t, len(outs), err)
 	return outs, err
+}
+
+// judged counts an attempt for the breaker, and ends its turn.
+func (a *agent) judged(d *transport.Delivery, err error) {
+	p, _ := d.State.(*progress)
+	if err == nil || isRetryable(p) {
+		a.breaker.note(p, d.Envelope.ID, err != nil)
+	}
+	a.leave(d)
 }
 
 // end closes an attempt and returns what it emitted, or why that failed.
@@ -195,15 +220,21 @@ func hasFinalCode(err error) bool {
 	return code == envelope.Rejected || code == envelope.Retry
 }
 
-// note keeps what failed with the delivery.
-func note(d *transport.Delivery, n int, err error) *progress {
+// progressOf is what a delivery keeps, begun if need be.
+func progressOf(d *transport.Delivery) *progress {
 	p, ok := d.State.(*progress)
 	if !ok {
 		p = &progress{began: time.Now()}
 		d.State = p
 	}
+	return p
+}
+
+// note keeps what failed with the delivery.
+func note(d *transport.Delivery, n int, err error) *progress {
+	p := progressOf(d)
 	if p.attempt != n {
-		p.attempt, p.stack = n, ""
+		p.attempt, p.stack, p.lost = n, "", false
 	}
 	p.err = err
 	return p

@@ -28,10 +28,10 @@ const (
 	storeDeadline = 30 * time.Second
 )
 
-// dead makes the dead letter of a delivery and stores it.
+// dead ends a delivery as a dead letter.
 func (a *agent) dead(ctx context.Context, d *transport.Delivery, p *progress) transport.Outcome {
-	p.letter, p.tries = a.letter(d, p), 0
-	return a.bury(ctx, d, p)
+	p.tries, p.outputs = 0, nil
+	return a.recordFailure(ctx, d, p)
 }
 
 // bury stores the dead letter and settles the original only then. Neither a
@@ -49,11 +49,7 @@ func (a *agent) bury(ctx context.Context, d *transport.Delivery, p *progress) tr
 		err = a.Transport.Publish(fresh, a.DeadLetter, p.letter)
 	}
 	if err != nil {
-		cause := p.err
-		p.err = err
-		out := a.stalled(ctx, d, p, "dead letter")
-		p.err = cause
-		return out
+		return a.stalled(ctx, d, p, "dead letter cannot be published", err)
 	}
 	a.unstalled(p)
 	a.buried(ctx, d, p)

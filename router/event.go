@@ -53,6 +53,16 @@ type Dropped struct {
 	Reason                 envelope.Code
 }
 
+// Deduplicated is a message that had been handled before: its handler did not
+// run, and what its record holds was published again if it may not have been.
+type Deduplicated struct {
+	sealed
+
+	Agent, Topic, ID, Type string
+	Saved                  time.Duration // how long the handler had run
+	Outputs                int           // published again
+}
+
 // Stalled is a message whose outputs, or whose dead letter, could not be
 // published. It keeps its slot and is tried again after a wait.
 type Stalled struct {
@@ -78,5 +88,6 @@ var (
 	_ transport.Event = DeadLettered{}
 	_ transport.Event = Dropped{}
 	_ transport.Event = Stalled{}
+	_ transport.Event = Deduplicated{}
 	_ transport.Event = EmittedLate{}
 )

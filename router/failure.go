@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/transport"
@@ -12,15 +11,25 @@ import (
 // failed decides what becomes of a message whose attempt failed: again at once
 // (true), later, to the dead letters, or back to the broker.
 func (a *agent) failed(ctx context.Context, d *transport.Delivery, p *progress) (transport.Outcome, bool) {
+	p.next = tryNext
 	code := codeOf(p.err)
 	if code == envelope.Rejected || code == envelope.Undecodable {
 		return a.dead(ctx, d, p), false
 	}
 	if ctx.Err() != nil { // the process stops, or the lease is lost: not the message's fault
+		a.release(ctx, p.work, false)
 		return transport.HandBack(), false
 	}
 	if p.attempt >= a.Policy.attempts() {
 		return a.dead(ctx, d, p), false
+	}
+	if p.work != nil {
+		if err := p.work.Release(ctx, !p.lost); err != nil {
+			p.next = judgeNext
+			return a.stalled(ctx, d, p, "attempt cannot be recorded", err), false
+		}
+		p.work = nil
+		a.unstalled(p)
 	}
 	if code != envelope.Retry && p.attempt <= a.Policy.Immediate {
 		return transport.Outcome{}, true
@@ -55,11 +64,7 @@ func (a *agent) retryLater(ctx context.Context, d *transport.Delivery, p *progre
 
 // refuse sends a message to the dead letters that no attempt was made for.
 func (a *agent) refuse(ctx context.Context, d *transport.Delivery, err error) transport.Outcome {
-	p, ok := d.State.(*progress)
-	if !ok {
-		p = &progress{began: time.Now()}
-		d.State = p
-	}
+	p := progressOf(d)
 	p.err, p.stack = err, ""
 	return a.dead(ctx, d, p)
 }

@@ -19,11 +19,15 @@ type Health struct {
 	Agent     string
 	Slots     int // handlers that may run at once
 	Abandoned int // those that ignore the end of their context
-	// Stalled says why messages are kept whose outputs or dead letters cannot be
-	// published; empty: there are none.
+	// Stalled says why messages are kept: their outputs or dead letters cannot be
+	// published, or the store of records does not answer; empty: there are none.
 	Stalled string
 
 	Handled, Retried, DeadLettered, Expired, Ignored, EmittedLate uint64
+	// Duplicates were answered from their records, which Saved that much of
+	// handlers' time; Fenced attempts ended when another one had the message.
+	Duplicates, Fenced uint64
+	Saved              time.Duration
 }
 
 // Live is false when so many slots are abandoned that only a restart helps; the
@@ -39,6 +43,8 @@ func (h *Health) Live() (live bool, reason string) {
 // counts are what an agent counts.
 type counts struct {
 	handled, retried, deadLettered, expired, ignored, emittedLate atomic.Uint64
+
+	duplicates, fenced, saved atomic.Uint64 // saved in nanoseconds
 }
 
 func (a *agent) health(now time.Time) Health {
@@ -47,6 +53,8 @@ func (a *agent) health(now time.Time) Health {
 		Handled: a.counts.handled.Load(), Retried: a.counts.retried.Load(),
 		DeadLettered: a.counts.deadLettered.Load(), Expired: a.counts.expired.Load(),
 		Ignored: a.counts.ignored.Load(), EmittedLate: a.counts.emittedLate.Load(),
+		Duplicates: a.counts.duplicates.Load(), Fenced: a.counts.fenced.Load(),
+		Saved: time.Duration(a.counts.saved.Load()),
 	}
 	h.Health = a.subscription()
 	if s := a.stall.Load(); s != nil && now.Before(s.until) {
@@ -55,7 +63,7 @@ func (a *agent) health(now time.Time) Health {
 	return h
 }
 
-// stall is the last failure to publish what a message cannot do without. It is
+// stall is the last failure of what a message cannot do without. It is
 // taken for mended when it is not repeated.
 type stall struct {
 	reason string

@@ -103,6 +103,7 @@ func (a *agent) publish(
 	failed, err := a.router.sender.Send(ctx, outs, a.mustNotWait)
 	if err == nil {
 		a.unstalled(p)
+		a.settled(ctx, d.Envelope)
 		return transport.Done()
 	}
 	if ctx.Err() != nil {
@@ -111,12 +112,12 @@ func (a *agent) publish(
 	if p == nil {
 		p = note(d, d.Envelope.Attempt, err)
 	}
-	p.outputs, p.err = failed, err
+	p.err = err
 	if isFinal(err) {
-		p.outputs = nil
 		return a.dead(ctx, d, p)
 	}
-	return a.stalled(ctx, d, p, "outputs")
+	p.next, p.work, p.outputs = publishNext, nil, failed
+	return a.stalled(ctx, d, p, "outputs cannot be published", err)
 }
 
 // mustNotWait reports whether an output to topic must not wait for room inside
@@ -128,19 +129,19 @@ func isFinal(err error) bool {
 	return errors.Is(err, envelope.TooLarge) || errors.Is(err, envelope.Invalid) || errors.Is(err, envelope.Unsupported)
 }
 
-// stalled waits before the next try to publish what the delivery cannot do
-// without. It is logged once.
-func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress, what string) transport.Outcome {
+// stalled waits before the next try of what the delivery cannot do without: to
+// publish, or to have it recorded. It is logged once.
+func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress, what string, err error) transport.Outcome {
 	wait := stallBackoff.delay(p.tries)
 	p.tries++
-	a.stall.Store(&stall{what + " cannot be published: " + p.err.Error(), time.Now().Add(2 * stallBackoff.max)})
+	a.stall.Store(&stall{what + ": " + err.Error(), time.Now().Add(2 * stallBackoff.max)})
 	if p.tries == 1 {
-		a.router.log.WarnContext(ctx, "message is kept until this can be published",
-			"what", what, "agent", a.Name, "message", logged(d), "error", loggedError{p.err})
+		a.router.log.WarnContext(ctx, "message is kept until this is over",
+			"what", what, "agent", a.Name, "message", logged(d), "error", loggedError{err})
 	}
 	if a.router.options.Observe != nil {
 		id, typ := identified(d)
-		a.router.observe(Stalled{Agent: a.Name, Topic: d.Topic, ID: id, Type: typ, Try: p.tries, After: wait, Err: p.err})
+		a.router.observe(Stalled{Agent: a.Name, Topic: d.Topic, ID: id, Type: typ, Try: p.tries, After: wait, Err: err})
 	}
 	return transport.WaitInLane(wait)
 }
@@ -148,6 +149,7 @@ func (a *agent) stalled(ctx context.Context, d *transport.Delivery, p *progress,
 // unstalled takes back what stalled reported.
 func (a *agent) unstalled(p *progress) {
 	if p != nil && p.tries > 0 {
+		p.tries = 0
 		a.stall.Store(nil)
 	}
 }

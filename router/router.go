@@ -40,6 +40,7 @@ type Router struct {
 	limits  envelope.Limits
 	log     *slog.Logger
 	agents  []*agent
+	solo    solo
 }
 
 // New returns a router. It starts nothing.

@@ -34,6 +34,7 @@ func (s *subscription) keep(ctx context.Context) {
 func (s *subscription) renew(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Lease/3)
 	defer cancel()
+	s.beat(ctx)
 	s.mu.Lock()
 	sources := slices.Clone(s.sources)
 	s.unlock()
@@ -46,6 +47,16 @@ func (s *subscription) renew(ctx context.Context) {
 		s.owner.renew(ctx)
 	}
 	s.mend()
+}
+
+// beat lets the caller renew what is its own, and leaves time for the rest.
+func (s *subscription) beat(ctx context.Context) {
+	if s.o.Beat == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.o.Lease/6)
+	defer cancel()
+	s.o.Beat(ctx)
 }
 
 // mend takes back that the broker is away once every source has waited for a

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -48,6 +49,10 @@ type SubscribeOptions struct {
 	Ephemeral    bool          // the group vanishes with this subscription
 	Inbox        string        // the topic of this group alone; default: Group + ".inbox"
 	Member       string        // this process among the owners of shards; default: a random name
+	// Beat is called on each beat, a third of the lease, before the leases of
+	// deliveries are renewed, also while the subscription drains. Its context ends
+	// in time for those. It is for leases of the caller's own; nil: none.
+	Beat func(ctx context.Context)
 }
 
 func (o *SubscribeOptions) withDefaults(topic string, caps driver.Capabilities) (SubscribeOptions, error) {
