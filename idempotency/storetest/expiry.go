@@ -151,9 +151,9 @@ func expiryAnew(e *env) {
 }
 
 func expiryEach(e *env) {
-	short, long, longer := e.passing("short"), e.passing("long"), e.passing("longer")
+	short, long, longer, held := e.passing("short"), e.passing("long"), e.passing("longer"), e.claim("held")
 	long.TTL = e.h.Keep
-	e.w.begin(short, long, longer)
+	e.w.begin(short, long, longer, held)
 	kept := complete(longer, e.output(0))
 	kept.TTL = e.h.Keep
 	start := time.Now()
@@ -162,6 +162,7 @@ func expiryEach(e *env) {
 	e.pause(e.h.TTL / 2)
 	e.w.want(again(long), idempotency.Done)
 	e.wantOutputs(e.w.want(again(longer), idempotency.Done), e.output(0))
+	e.w.busy(again(held))
 }
 
 func expiryExtended(e *env) {
