@@ -10,10 +10,12 @@ import (
 	"github.com/anywire/anywire/idempotency"
 )
 
-// rivals is how many goroutines want the same records, over how many processes.
+// rivals is how many goroutines want the same records, over how many processes;
+// moment is the longest of their pauses.
 const (
 	rivals    = 32
 	processes = 4
+	moment    = 2 * time.Millisecond
 )
 
 func contentionCases() []Case {
@@ -88,9 +90,9 @@ func (r *rival) update(ch idempotency.Change) {
 	}
 }
 
-// rest is a short pause.
-func (r *rival) rest() {
-	timer := time.NewTimer(time.Duration(r.rand.IntN(2000)) * time.Microsecond)
+// rest is a short pause, up to most.
+func (r *rival) rest(most time.Duration) {
+	timer := time.NewTimer(time.Duration(r.rand.Int64N(int64(most))))
 	defer timer.Stop()
 	<-timer.C
 }
@@ -102,7 +104,7 @@ func contentionOne(e *env) {
 	e.together(func(i int, r *rival) {
 		for _, k := range r.rand.Perm(keys) {
 			c := again(claims[k])
-			for begun := time.Now(); ; r.rest() {
+			for begun := time.Now(); ; r.rest(moment) {
 				v := r.begin(c)
 				if v.State == idempotency.Acquired {
 					acquired[k].Add(1)
@@ -143,7 +145,7 @@ func contentionNeverTwo(e *env) {
 			c := again(claims[k])
 			v := r.begin(c)
 			for begun := time.Now(); v.State == idempotency.Busy && time.Since(begun) < r.h.Patience; v = r.begin(c) {
-				r.rest()
+				r.rest(moment)
 			}
 			if v.State != idempotency.Acquired {
 				r.Errorf("goroutine %d, record %d: %s, want acquired in the end", i, k, show(v))
@@ -180,7 +182,7 @@ func contentionTakeover(e *env) {
 					r.Errorf("%s, want one death", show(v))
 				}
 			}
-			r.rest()
+			r.rest(r.h.Lease / 10)
 		}
 		if v := r.begin(again(c)); v.State != idempotency.Busy {
 			r.Errorf("after the takeover the claim is %s, want busy", show(v))

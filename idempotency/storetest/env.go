@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -302,8 +303,13 @@ func (e *env) wantSteps(v idempotency.Verdict, pairs ...string) {
 	for i := 0; i < len(pairs); i += 2 {
 		want[pairs[i]] = []byte(pairs[i+1])
 	}
-	if !maps.EqualFunc(v.Steps, want, bytes.Equal) {
-		e.Errorf("steps %q, want %q", v.Steps, want)
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if got, ok := v.Steps[name]; !ok || !bytes.Equal(got, want[name]) {
+			e.Errorf("step %.40q is %.40q (recorded: %v), want %.40q", name, got, ok, want[name])
+		}
+	}
+	if len(v.Steps) != len(want) {
+		e.Errorf("%d steps, want %d", len(v.Steps), len(want))
 	}
 }
 

@@ -199,6 +199,15 @@ func outputSettleOthers(e *env) {
 	e.w.do(extend(held), release(held, true), settle(held))
 	e.wantNumbers(e.w.acquire(again(held)), 1, 0, 0)
 
+	dying := e.brief("dying")
+	e.w.acquire(dying)
+	for begun := time.Now(); e.w.begin(again(dying))[0].State == idempotency.Busy; e.pause(e.h.Lease / 20) {
+		e.process().do(settle(again(dying)))
+		if time.Since(begun) > e.h.Patience {
+			e.Fatalf("the record is busy after %v: settling it extends its lease of %v", time.Since(begun), dying.Lease)
+		}
+	}
+
 	failed := e.claim("failed")
 	e.w.acquire(failed)
 	e.w.do(fail(failed), settle(failed))

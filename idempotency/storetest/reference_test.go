@@ -43,17 +43,18 @@ const maxOutputs = 8 << 20
 
 // variants are further defects of a case, each named after it.
 var variants = map[string][]string{
-	"claim/context":           {"claim/context+waits"},
-	"claim/until":             {"claim/until+zero"},
-	"lease/takeover":          {"lease/takeover+never"},
-	"output/answered":         {"output/answered+empty", "output/answered+order"},
-	"output/too-large":        {"output/too-large+code"},
-	"failure/redriven":        {"failure/redriven+steps"},
-	"fence/nothing-there":     {"fence/nothing-there+made"},
-	"fence/one-end":           {"fence/one-end+complete"},
-	"expiry/each-its-own":     {"expiry/each-its-own+claims"},
-	"expiry/settled":          {"expiry/settled+early"},
-	"contention/one-acquires": {"contention/one-acquires+outputs"},
+	"claim/context":                  {"claim/context+waits"},
+	"claim/until":                    {"claim/until+zero"},
+	"lease/takeover":                 {"lease/takeover+never"},
+	"output/answered":                {"output/answered+empty", "output/answered+order"},
+	"output/settle-is-for-completed": {"output/settle-is-for-completed+extends"},
+	"output/too-large":               {"output/too-large+code"},
+	"failure/redriven":               {"failure/redriven+steps"},
+	"fence/nothing-there":            {"fence/nothing-there+made"},
+	"fence/one-end":                  {"fence/one-end+complete"},
+	"expiry/each-its-own":            {"expiry/each-its-own+claims"},
+	"expiry/settled":                 {"expiry/settled+early"},
+	"contention/one-acquires":        {"contention/one-acquires+outputs"},
 }
 
 // harness is that of a server of its own.
@@ -62,7 +63,7 @@ func harness(broken string) storetest.Harness {
 	return storetest.Harness{
 		Name:       "reference",
 		Open:       func(testing.TB) idempotency.Store { return &view{server: s} },
-		Lease:      400 * time.Millisecond,
+		Lease:      250 * time.Millisecond,
 		MaxOutputs: maxOutputs,
 		Restart:    func(testing.TB) { s.restart() },
 		Damage: func(_ testing.TB, key idempotency.Key) {
@@ -323,7 +324,7 @@ func (v *view) update(c *idempotency.Change) error {
 	}
 	now := time.Now()
 	next := &entry{granted: was.granted, until: was.until, expires: now.Add(c.TTL), ttl: was.ttl, reborn: was.reborn, home: was.home}
-	if c.Op == idempotency.Extend || c.Op == idempotency.Remember {
+	if c.Op == idempotency.Extend || c.Op == idempotency.Remember || v.breaks("output/settle-is-for-completed+extends") {
 		next.granted, next.until = now, now.Add(c.Lease)
 	}
 	v.afterChange(c, &old, r, &was, next)
