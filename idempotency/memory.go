@@ -10,8 +10,9 @@ import (
 
 // MemoryOptions configure a [Memory]. Zero values are the defaults.
 type MemoryOptions struct {
-	// MaxRecords bounds the records of messages that are done: beyond, the oldest
-	// are forgotten before their time. Default 1,000,000, about 100 MB.
+	// MaxRecords bounds the records of messages that are done, well or not: beyond,
+	// the oldest are forgotten before their time. What is in progress or released
+	// comes on top, for as long as its TTL. Default 1,000,000: at most 128 MB.
 	MaxRecords int
 }
 
@@ -24,6 +25,7 @@ type Memory struct {
 	shards [memoryShards]memoryShard
 
 	evicted atomic.Uint64
+	ttl     atomic.Int64 // that was asked for last
 }
 
 const memoryShards = 64 // a power of two
@@ -37,31 +39,36 @@ var (
 // memoryID is a key of 128 bits: the hash, mixed with that of its scope.
 type memoryID [16]byte
 
-// memoryShard is a part of the records. What is done moves from open to done,
-// where it takes a third of the room.
+// memoryShard is a part of the records. What is settled moves from open into a
+// grave, where it takes a fifth of the room.
 type memoryShard struct {
-	mu    sync.Mutex
-	open  map[memoryID]*memoryRecord
-	done  map[memoryID]tombstone
-	order ages // of done
-	spare *memoryRecord
+	mu     sync.Mutex
+	open   map[memoryID]*memoryRecord
+	turn   memoryRecord // a ring of what is open: the next to be looked at comes next
+	spare  *memoryRecord
+	spares int
+
+	settled map[memoryID]uint32 // place of the grave
+	graves  graves              // in the order in which records were done
+	done    int                 // settled, and those in open that are done
 }
 
+// memoryRecord is a record that is not settled.
 type memoryRecord struct {
 	Record
 
-	until   time.Time // when the lease ends
-	expires time.Time
+	id         memoryID
+	until      time.Time // when the lease ends
+	expires    time.Time
+	marked     bool   // it is done, and has a grave to be dropped by
+	place      uint32 // of that
+	prev, next *memoryRecord
 }
 
-// tombstone tells duplicates of a message that is done. Times are in seconds
-// since the store was made.
-type tombstone struct {
-	fingerprint memoryID // its first half
-	token       [8]byte  // its first half
-	expires     uint32
-	took        uint32 // milliseconds
-}
+const (
+	maxSpares = 32
+	sweeping  = 2 // records that are looked at for each that comes
+)
 
 // NewMemory returns a store without records. It starts nothing.
 func NewMemory(o *MemoryOptions) *Memory {
@@ -69,10 +76,12 @@ func NewMemory(o *MemoryOptions) *Memory {
 	if o != nil && o.MaxRecords > 0 {
 		most = o.MaxRecords
 	}
-	m := &Memory{began: time.Now(), most: max(1, most/memoryShards)}
+	m := &Memory{began: time.Now(), most: (most + memoryShards - 1) / memoryShards}
 	for i := range m.shards {
-		m.shards[i].open = map[memoryID]*memoryRecord{}
-		m.shards[i].done = map[memoryID]tombstone{}
+		shard := &m.shards[i]
+		shard.open = map[memoryID]*memoryRecord{}
+		shard.turn.prev, shard.turn.next = &shard.turn, &shard.turn
+		shard.settled = map[memoryID]uint32{}
 	}
 	return m
 }
@@ -104,18 +113,22 @@ func (m *Memory) BeginOne(_ context.Context, c *Claim) (Verdict, error) {
 	now := time.Now()
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if t, ok := shard.done[id]; ok && m.seconds(now) < t.expires {
-		return t.verdict(c), nil
+	if place, ok := shard.settled[id]; ok {
+		g := shard.graves.at(place)
+		if m.seconds(now) < g.expires {
+			return g.verdict(c), nil
+		}
+		shard.dig(id)
 	}
-	r := shard.open[id]
+	r := shard.find(id, now)
 	if r == nil {
-		r = shard.add(id)
-	} else if !now.Before(r.expires) {
-		*r = memoryRecord{}
+		r = shard.add(id, now)
 	}
 	v := r.Begin(c, r.until.Sub(now))
 	if v.State == Acquired {
+		shard.unmark(r)
 		r.until, r.expires = now.Add(c.Lease), now.Add(c.TTL)
+		m.asked(c.TTL)
 	}
 	return v, nil
 }
@@ -126,36 +139,43 @@ func (m *Memory) UpdateOne(_ context.Context, c *Change) error {
 	now := time.Now()
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	r := shard.open[id]
+	r := shard.find(id, now)
 	if r == nil {
 		return shard.closed(id, c)
+	}
+	if c.Op == Settle && r.Phase != Completed {
+		return nil
 	}
 	if err := r.Apply(c); err != nil {
 		return err
 	}
 	r.expires = now.Add(c.TTL)
-	switch {
-	case r.Phase == Settled:
-		shard.bury(m, id, r, now)
-	case r.Phase == InProgress:
+	switch r.Phase {
+	case InProgress:
 		r.until = now.Add(r.Lease)
+	case Settled:
+		shard.mark(r, m.seconds(now))
+		shard.bury(m, r)
+		shard.bound(m, now)
+	case Completed, FailedForGood:
+		shard.mark(r, m.seconds(now))
+		shard.bound(m, now)
+	case Released:
 	}
 	return nil
 }
 
 // Stats implements [Counter].
 func (m *Memory) Stats() Stats {
-	s := Stats{Evicted: m.evicted.Load()}
-	now := time.Now()
+	s := Stats{Evicted: m.evicted.Load(), Window: time.Duration(m.ttl.Load())}
+	now := m.seconds(time.Now())
 	for i := range m.shards {
 		shard := &m.shards[i]
 		shard.mu.Lock()
-		s.Records += len(shard.open) + len(shard.done)
-		if oldest, ok := shard.order.oldest(); ok && len(shard.done) >= m.most {
-			kept := now.Sub(m.began) - time.Duration(oldest.added)*time.Second
-			if s.Window == 0 || kept < s.Window {
-				s.Window = kept
-			}
+		s.Records += len(shard.open) + len(shard.settled)
+		if shard.done >= m.most {
+			shard.strip()
+			s.Window = min(s.Window, time.Duration(now-shard.graves.oldest().added)*time.Second)
 		}
 		shard.mu.Unlock()
 	}
@@ -175,50 +195,154 @@ func (m *Memory) find(k *Key) (memoryID, *memoryShard) {
 	return id, &m.shards[id[0]&(memoryShards-1)]
 }
 
+// asked notes a TTL, which is nearly always the same.
+func (m *Memory) asked(ttl time.Duration) {
+	if m.ttl.Load() != int64(ttl) {
+		m.ttl.Store(int64(ttl))
+	}
+}
+
 func (m *Memory) seconds(t time.Time) uint32 { return uint32(t.Sub(m.began) / time.Second) }
 
-func (s *memoryShard) add(id memoryID) *memoryRecord {
-	r := s.spare
-	if r == nil {
-		r = &memoryRecord{}
+// find is the record in open; nil: there is none, or it has expired.
+func (s *memoryShard) find(id memoryID, now time.Time) *memoryRecord {
+	r := s.open[id]
+	if r != nil && !now.Before(r.expires) {
+		s.drop(r)
+		return nil
 	}
-	s.spare = nil
-	s.open[id] = r
 	return r
 }
 
-// bury leaves a tombstone of a record that is settled.
-func (s *memoryShard) bury(m *Memory, id memoryID, r *memoryRecord, now time.Time) {
-	at := m.seconds(now)
-	t := tombstone{
-		fingerprint: memoryID(r.Fingerprint[:16]), token: [8]byte(r.Token[:8]),
-		expires: m.seconds(r.expires) + 1, took: uint32(min(r.Took/time.Millisecond, 1<<32-1)),
+// add makes a record, and looks at some of the others.
+func (s *memoryShard) add(id memoryID, now time.Time) *memoryRecord {
+	s.sweep(now)
+	r := s.spare
+	if r == nil {
+		r = &memoryRecord{}
+	} else {
+		s.spare, r.next = r.next, nil
+		s.spares--
 	}
-	delete(s.open, id)
-	*r = memoryRecord{}
-	s.spare = r
-	s.done[id] = t
-	s.order.push(age{id, at})
-	s.forget(m, at)
+	r.id = id
+	s.open[id] = r
+	s.enqueue(r)
+	return r
 }
 
-// forget drops tombstones that are over, and the oldest beyond the bound.
-func (s *memoryShard) forget(m *Memory, now uint32) {
-	for range 4 { // more than one for each that comes
-		a, ok := s.order.oldest()
-		if !ok {
+// sweep drops what nobody will ask for any more: attempts that were given up,
+// failures, and outputs that nobody has settled, each after its TTL.
+func (s *memoryShard) sweep(now time.Time) {
+	for range sweeping {
+		r := s.turn.next
+		if r == &s.turn {
 			return
 		}
-		t, ok := s.done[a.id]
-		over := !ok || t.expires <= now
-		if !over && len(s.done) <= m.most {
+		if !now.Before(r.expires) {
+			s.drop(r)
+			continue
+		}
+		r.unlink()
+		s.enqueue(r)
+	}
+}
+
+func (s *memoryShard) enqueue(r *memoryRecord) {
+	r.prev, r.next = s.turn.prev, &s.turn
+	r.prev.next, r.next.prev = r, r
+}
+
+func (r *memoryRecord) unlink() { r.prev.next, r.next.prev = r.next, r.prev }
+
+// drop takes a record out of open.
+func (s *memoryShard) drop(r *memoryRecord) {
+	s.unmark(r)
+	s.remove(r)
+}
+
+func (s *memoryShard) remove(r *memoryRecord) {
+	delete(s.open, r.id)
+	r.unlink()
+	*r = memoryRecord{}
+	if s.spares < maxSpares {
+		s.spare, r.next = r, s.spare
+		s.spares++
+	}
+}
+
+// mark gives a record that is done its place in the order of those.
+func (s *memoryShard) mark(r *memoryRecord, now uint32) {
+	if r.marked {
+		return // by Complete, or by the same change before
+	}
+	r.marked, r.place = true, s.graves.push(grave{id: r.id, added: now, empty: true})
+	s.done++
+}
+
+// unmark is for a record that goes on, or goes.
+func (s *memoryShard) unmark(r *memoryRecord) {
+	if r.marked {
+		r.marked = false
+		s.done--
+	}
+}
+
+// bury leaves of a settled record what tells duplicates.
+func (s *memoryShard) bury(m *Memory, r *memoryRecord) {
+	*s.graves.at(r.place) = grave{
+		id: r.id, fingerprint: memoryID(r.Fingerprint[:16]), token: [8]byte(r.Token[:8]),
+		expires: m.seconds(r.expires) + 1, added: s.graves.at(r.place).added,
+		took: uint32(min(r.Took/time.Millisecond, 1<<32-1)),
+	}
+	s.settled[r.id] = r.place
+	s.remove(r)
+}
+
+// dig removes a grave; its place stays empty until its turn comes.
+func (s *memoryShard) dig(id memoryID) {
+	delete(s.settled, id)
+	s.done--
+}
+
+// bound drops what has expired, and the oldest beyond the bound: more than one
+// for each that comes, if there are.
+func (s *memoryShard) bound(m *Memory, now time.Time) {
+	for range 2 * sweeping {
+		s.strip()
+		g := s.graves.oldest()
+		if g == nil {
 			return
+		}
+		r := s.open[g.id]
+		over := !g.empty && g.expires <= m.seconds(now) || g.empty && !now.Before(r.expires)
+		switch {
+		case !over && s.done <= m.most && s.graves.len() <= 2*m.most+gravesChunk:
+			return // the second bound is for places that records have left
+		case g.empty:
+			s.drop(r)
+		default:
+			s.dig(g.id)
 		}
 		if !over {
 			m.evicted.Add(1)
 		}
-		s.order.pop()
-		delete(s.done, a.id)
+	}
+}
+
+// strip drops places whose record has gone elsewhere.
+func (s *memoryShard) strip() {
+	for g := s.graves.oldest(); g != nil; g = s.graves.oldest() {
+		place, ok := s.settled[g.id]
+		if r := s.open[g.id]; g.empty {
+			ok = r != nil && r.marked
+			if ok {
+				place = r.place
+			}
+		}
+		if ok && place == s.graves.first {
+			return
+		}
+		s.graves.pop()
 	}
 }
 
@@ -227,55 +351,9 @@ func (s *memoryShard) closed(id memoryID, c *Change) error {
 	if c.Op == Settle {
 		return nil
 	}
-	var gone Record
-	if t, ok := s.done[id]; ok && c.Op == Complete && t.token == [8]byte(c.Token[:8]) {
+	if place, ok := s.settled[id]; ok && c.Op == Complete && s.graves.at(place).token == [8]byte(c.Token[:8]) {
 		return nil
 	}
+	var gone Record
 	return gone.Apply(c)
-}
-
-func (t *tombstone) verdict(c *Claim) Verdict {
-	if t.fingerprint != memoryID(c.Fingerprint[:16]) {
-		v := Verdict{State: Mismatch}
-		copy(v.Fingerprint[:], t.fingerprint[:])
-		return v
-	}
-	return Verdict{State: Done, Took: time.Duration(t.took) * time.Millisecond}
-}
-
-// age is when a tombstone was added, in seconds since the store was made.
-type age struct {
-	id    memoryID
-	added uint32
-}
-
-// ages is first in, first out, in chunks: growing it copies nothing.
-type ages struct {
-	chunks []*[agesChunk]age
-	first  int // in the first chunk
-	last   int // entries in the last chunk
-}
-
-const agesChunk = 256
-
-func (q *ages) push(a age) {
-	if len(q.chunks) == 0 || q.last == agesChunk {
-		q.chunks, q.last = append(q.chunks, new([agesChunk]age)), 0
-	}
-	q.chunks[len(q.chunks)-1][q.last] = a
-	q.last++
-}
-
-func (q *ages) oldest() (age, bool) {
-	if len(q.chunks) == 0 || len(q.chunks) == 1 && q.first == q.last {
-		return age{}, false
-	}
-	return q.chunks[0][q.first], true
-}
-
-func (q *ages) pop() {
-	q.first++
-	if q.first == agesChunk {
-		q.chunks, q.first = q.chunks[1:], 0
-	}
 }
