@@ -16,7 +16,10 @@ import (
 func rawApp(tb testing.TB) (*anywire.App, *atomic.Int64) {
 	tb.Helper()
 	handled := new(atomic.Int64)
-	cfg := &config.Config{Agents: map[string]config.Agent{"counter": {Consumes: "in"}}}
+	cfg := &config.Config{
+		Agents:      map[string]config.Agent{"counter": {Consumes: "in"}},
+		Idempotency: config.Idempotency{Store: config.None},
+	}
 	app := anywire.New(&anywire.Options{Config: cfg})
 	app.HandleEnvelope("counter", func(context.Context, *envelope.Envelope) ([]*envelope.Envelope, error) {
 		handled.Add(1)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/idempotency"
 	"github.com/anywire/anywire/router"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
@@ -18,11 +19,15 @@ type Options struct {
 	// names, and [App.Run] takes the zero Config. It must not be changed once
 	// the app publishes or runs.
 	Config *config.Config
-	// Kinds are what the configuration may name as a transport, besides memory.
+	// Kinds are what the configuration may name as a transport, besides memory, and
+	// as a store of idempotency records.
 	Kinds []Kind
 	// Drivers are open ones by the name of a transport, in place of what the
 	// configuration says under that name. The app never closes them.
 	Drivers map[string]driver.Driver
+	// Store keeps the idempotency records of every agent, in place of what the
+	// configuration says. The app never closes it.
+	Store idempotency.Store
 	// Logger gets one line per change of state, and per message that leaves the
 	// normal path; never a payload. Nil discards; Main then logs text to stderr.
 	Logger *slog.Logger
@@ -31,8 +36,8 @@ type Options struct {
 	Observe func(transport.Event)
 }
 
-// Kind is a sort of transport that a configuration may name: what a driver
-// package's Kind function returns.
+// Kind is a sort of transport, or of store, that a configuration may name: what the
+// Kind function of a driver's or store's package returns.
 type Kind interface{ KindName() string }
 
 // App is a set of agents and what they run on. Apps share nothing: a process may
@@ -52,6 +57,7 @@ type App struct {
 
 	unlogged bool // no logger was given
 	links    links
+	stores   stores
 	prepared *config.Config // what config is once it is completed
 	sender   *router.Sender
 	running  *run // nil: not running

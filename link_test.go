@@ -106,7 +106,7 @@ func TestAnOutputToABadTopicIsInvalid(t *testing.T) {
 func TestATransportThatDoesNotOpenNamesItsEntry(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.yaml")
-	text := "version: 1\ntransport: post\ntransports:\n  post: { kind: chatty }\nagents:\n  a: { consumes: in }\n"
+	text := "version: 1\nidempotency: { store: none }\ntransport: post\ntransports:\n  post: { kind: chatty }\nagents:\n  a: { consumes: in }\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestATransportThatDoesNotOpenNamesItsEntry(t *testing.T) {
 	app := anywire.New(&anywire.Options{Config: c, Kinds: []anywire.Kind{chatty(away)}})
 	anywire.Consume(app, "a", consume[Task])
 	err = app.Run(t.Context())
-	if !errors.Is(err, away) || !strings.HasPrefix(err.Error(), file+":4:") || !strings.Contains(err.Error(), "transports.post: nobody answers") {
+	if !errors.Is(err, away) || !strings.HasPrefix(err.Error(), file+":5:") || !strings.Contains(err.Error(), "transports.post: nobody answers") {
 		t.Errorf("run: %v", err)
 	}
 	if _, ok := errors.AsType[config.Problems](err); ok {

@@ -53,7 +53,12 @@ func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) 
 	if err := a.ensureTopics(ctx, t, &c); err != nil {
 		return router.Agent{}, err
 	}
+	guard, err := a.guard(ctx, name, &c)
+	if err != nil {
+		return router.Agent{}, err
+	}
 	agent := router.Agent{
+		Guard: guard, ProcessOnStoreError: a.config.Idempotency.OnStoreError == "process",
 		Name: name, Transport: t, Topic: c.Consumes, Produces: c.Produces, DeadLetter: c.DeadLetter,
 		Policy: policyOf(&c), Subscription: subscriptionOf(name, &c),
 	}
@@ -94,7 +99,8 @@ func (a *App) ensureTopics(ctx context.Context, t *transport.Transport, c *confi
 
 func policyOf(c *config.Agent) router.Policy {
 	p := router.Policy{
-		Timeout:    c.Timeout.Std(),
+		Timeout: c.Timeout.Std(),
+		Rate:    float64(c.Rate), Breaker: c.Breaker,
 		BackoffMin: c.Retry.Backoff.Min.Std(), BackoffMax: c.Retry.Backoff.Max.Std(), MaxHops: c.MaxHops,
 	}
 	if c.Retry.Immediate != nil {

@@ -50,7 +50,7 @@ func (a *App) Run(ctx context.Context) error {
 	err = r.work(ctx)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTimeout)
 	defer cancel()
-	err = errors.Join(err, a.links.close(closing))
+	err = errors.Join(err, a.shut(closing))
 	r.end(err)
 	return err
 }
@@ -135,7 +135,7 @@ func (r *run) warnOfCycles() {
 func (a *App) Shutdown(ctx context.Context) error {
 	r := a.current()
 	if r == nil {
-		return a.links.close(ctx)
+		return a.shut(ctx)
 	}
 	r.stop()
 	select {
@@ -162,7 +162,7 @@ func (a *App) Close() error {
 		a.links.abort()
 		<-r.done
 	}
-	return a.links.close(ctx)
+	return a.shut(ctx)
 }
 
 func (a *App) current() *run {

@@ -12,6 +12,7 @@ import (
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/idempotency"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -23,7 +24,7 @@ func (a *App) Validate() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.prepare()
-	v := &validation{App: a, caps: map[string]*driver.Capabilities{}}
+	v := &validation{App: a, caps: map[string]*driver.Capabilities{}, told: map[string]bool{}}
 	v.found = a.config.Check()
 	v.kindNames()
 	v.selection()
@@ -73,6 +74,7 @@ type validation struct {
 
 	found config.Problems
 	caps  map[string]*driver.Capabilities // by transport; nil: not known
+	told  map[string]bool                 // paths that several agents lead to
 }
 
 func (v *validation) fault(path, message, hint string) {
@@ -84,8 +86,13 @@ func (v *validation) kindNames() {
 	for i, k := range v.options.Kinds {
 		if k == nil {
 			v.fault("transports", fmt.Sprintf("kind %d of Options.Kinds is nil", i+1), "list what a driver package's Kind returns")
-		} else if _, ok := k.(transport.Kind); !ok {
-			v.fault("transports", fmt.Sprintf("kind %q (%T) is no kind of transport", k.KindName(), k), "list what a driver package's Kind returns")
+			continue
+		}
+		_, isTransport := k.(transport.Kind)
+		_, isStore := k.(idempotency.Kind)
+		if !isTransport && !isStore {
+			v.fault("transports", fmt.Sprintf("kind %q (%T) is no kind of transport or store", k.KindName(), k),
+				"list what the Kind function of a driver's or store's package returns")
 		}
 	}
 }
@@ -200,6 +207,7 @@ func (v *validation) agent(name string) {
 			"add produces: TOPIC, or produces: none to drop the answers")
 	}
 	v.plain(name, &agent)
+	v.remembers(name)
 	if caps := v.capabilities(agent.Transport); caps != nil {
 		v.agentOn(path, &agent, caps)
 	}

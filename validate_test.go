@@ -95,7 +95,8 @@ func TestCapabilitiesAreChecked(t *testing.T) {
 			test.agent.Consumes, test.agent.Produces = "tasks.research", "tasks.write"
 			app := anywire.New(&anywire.Options{Kinds: []anywire.Kind{pigeon()}, Config: &config.Config{
 				Transport: "pigeon", Transports: map[string]config.Transport{"pigeon": {Options: pigeonOptions{Loft: "roof"}}},
-				Agents: map[string]config.Agent{"researcher": test.agent},
+				Agents:      map[string]config.Agent{"researcher": test.agent},
+				Idempotency: config.Idempotency{Store: config.None},
 			}})
 			anywire.Handle(app, "researcher", research)
 			err := app.Validate()

@@ -86,6 +86,9 @@ func (k *checker) policy(path string, given, all Policy) {
 	k.number(path+".window", given.Window, 1, 1_000_000)
 	k.number(path+".lane_limit", given.LaneLimit, 1, 1_000_000)
 	k.number(path+".max_hops", given.MaxHops, 1, 10_000)
+	if r := given.Rate; (r != 0 || k.given(path+".rate")) && (r < 1.0/3600 || r > 1e6) {
+		k.fault(path+".rate", fmt.Sprintf("is %s, and must be between 1/h and 1000000/s", r), "leave it out for no limit")
+	}
 	k.duration(path+".timeout", given.Timeout, value.Duration(time.Millisecond), maxTime)
 	k.duration(path+".lease", given.Lease, value.Duration(100*time.Millisecond), value.Duration(12*time.Hour))
 	k.duration(path+".drain_timeout", given.DrainTimeout, value.Duration(time.Millisecond), value.Duration(24*time.Hour))

@@ -27,6 +27,9 @@ func (c *Config) Check() Problems {
 	for _, name := range slices.Sorted(maps.Keys(c.Transports)) {
 		k.transport(name)
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
+		k.store(name)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Topics)) {
 		k.topic(name)
 	}
@@ -106,10 +109,7 @@ func (k *checker) root() {
 		k.fault("transport", "is missing: the entries under transports do not say which one agents use",
 			"add, for example: transport: "+names[0])
 	}
-	if k.Idempotency.Store != "" && k.Idempotency.Store != None {
-		k.fault("idempotency.store", fmt.Sprintf("%q does not exist in this version: the only store is none", k.Idempotency.Store),
-			"write store: none")
-	}
+	k.idempotency()
 	checkEnums(k.fault, reflect.ValueOf(*k.Config), "")
 	k.size("limits.body", k.Limits.Body, 1, value.GiB)
 	k.number("limits.attributes", k.Limits.Attributes, minAttributes, 1000)
@@ -182,6 +182,10 @@ func (k *checker) agent(name string) {
 		k.reference(path+".transport", a.Transport)
 	}
 	k.from(path+".from", a.From)
+	if _, err := ParseKeyPath(a.IdempotencyKey); err != nil {
+		k.fault(path+".idempotency_key", err.Error(), "write data.order_id, or attribute.orderid")
+	}
+	k.remembers(name, path, k.Policy(name))
 	k.deadLetter(name, path, a)
 	if shards := k.Topics[a.Consumes].Shards; a.Order == "strict" && shards > 1 {
 		k.fault(path+".order", fmt.Sprintf("strict order needs one shard, and the topic %s has %d", a.Consumes, shards),

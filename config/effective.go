@@ -49,6 +49,11 @@ func (c *Config) effective() *Config {
 		entry.Kind, _ = e.Kind(name)
 		e.Transports[name] = entry
 	}
+	e.Stores = maps.Clone(c.Stores)
+	for name, entry := range e.Stores {
+		entry.Kind, _ = c.StoreKind(name)
+		e.Stores[name] = entry
+	}
 	w := c.wires()
 	e.Topics = maps.Clone(c.Topics)
 	for name, topic := range e.Topics {

@@ -116,7 +116,7 @@ agents:
 		"agents.a.transport":         "agents.a.transport: nats  (computed, where its topic lives)",
 		"defaults.timeout":           "defaults.timeout: 5m  (base.yaml:5:22)",
 		"defaults.retry.immediate":   "defaults.retry.immediate: 2  (default)",
-		"idempotency":                "idempotency.store: none  (default)",
+		"idempotency.store":          "idempotency.store: auto  (default)",
 		"agents.a.retry.backoff":     "agents.a.retry.backoff: 500ms..1m  (default)",
 		"transports.nats.servers[0]": "transports.nats.servers[0]: a  (base.yaml:4:82)",
 	} {

@@ -112,7 +112,10 @@ func ExampleConfig_Print() {
 	//     kind: nats
 	//     url: nats://me:***@localhost:4222
 	// idempotency:
-	//   store: none
+	//   store: auto
+	//   ttl: 1d
+	//   max_records: 1M
+	//   on_store_error: pause
 	// limits:
 	//   body: 900KiB
 	//   attributes: 64
@@ -128,5 +131,6 @@ func ExampleConfig_Print() {
 	//     immediate: 2
 	//     delayed: 5
 	//     backoff: 500ms..1m
+	//   breaker: false
 	//   max_hops: 32
 }

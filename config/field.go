@@ -54,13 +54,9 @@ func fieldsOf(t reflect.Type) []field {
 func later(t reflect.Type) []string {
 	switch t {
 	case reflect.TypeFor[Config]():
-		return []string{"stores", "gateways"}
+		return []string{"gateways"}
 	case reflect.TypeFor[Agent]():
-		return []string{"rate", "breaker", "accepts", "sends"}
-	case reflect.TypeFor[Policy]():
-		return []string{"rate", "breaker"}
-	case reflect.TypeFor[Idempotency]():
-		return []string{"ttl", "max_records", "on_store_error"}
+		return []string{"accepts", "sends"}
 	}
 	return nil
 }

@@ -24,6 +24,8 @@ type Policy struct {
 	Lease        value.Duration `yaml:"lease" doc:"time after which a dead process's messages go to another" default:"30s" example:"30s"`
 	DrainTimeout value.Duration `yaml:"drain_timeout" doc:"time that running handlers have to finish on shutdown" default:"30s" example:"1m"`
 	Retry        Retry          `yaml:"retry" doc:"what happens when a handler fails" example:"{ immediate: 2, delayed: 5, backoff: 500ms..1m }"`
+	Rate         value.Rate     `yaml:"rate" doc:"most attempts in a second, in one process" computed:"no limit" example:"100/s"`
+	Breaker      bool           `yaml:"breaker" doc:"stop attempts while half of them fail, and try one message at a time until that is over" default:"false" example:"true"`
 	MaxHops      int            `yaml:"max_hops" doc:"handlers that one conversation may pass before it counts as a loop" default:"32" example:"32"`
 }
 

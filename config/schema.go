@@ -22,14 +22,14 @@ const aVariable = `\$\{`
 type schema map[string]any
 
 // Schema answers the JSON Schema (draft 2020-12) of the file, for editors and
-// for other languages. Kinds are the Options structs of the transports' kinds by
-// the kind's name; their yaml, doc, default, example, computed and enum tags
+// for other languages. Kinds and stores are the Options structs of the kinds of
+// transports and of stores by the kind's name; their yaml, doc, default, example, computed and enum tags
 // describe the keys of an entry. The kind memory, which has no options, is known
 // without being named.
 //
 // The schema accepts what [Load] accepts, as far as a file can be judged without
 // its variables and without what its values mean together.
-func Schema(kinds map[string]reflect.Type) ([]byte, error) {
+func Schema(kinds, stores map[string]reflect.Type) ([]byte, error) {
 	kinds = maps.Clone(kinds)
 	if kinds == nil {
 		kinds = map[string]reflect.Type{}
@@ -43,10 +43,16 @@ func Schema(kinds map[string]reflect.Type) ([]byte, error) {
 	s["description"] = "who consumes and produces what, on which transports, under which policies"
 	s["type"] = "object"
 	s["required"] = []string{"version"}
-	s["$defs"] = entrySchemas(kinds)
+	transports, records := entries[Transport]("transport", kinds), entries[Store]("store", stores)
+	defs := transports.schemas()
+	maps.Copy(defs, records.schemas())
+	s["$defs"] = defs
 	if properties, ok := s["properties"].(schema); ok {
-		if transports, ok := properties["transports"].(schema); ok {
-			maps.Copy(transports, transportsSchema(kinds))
+		if block, ok := properties["transports"].(schema); ok {
+			maps.Copy(block, transports.block())
+		}
+		if block, ok := properties["stores"].(schema); ok {
+			maps.Copy(block, records.block())
 		}
 		if version, ok := properties["version"].(schema); ok {
 			version["anyOf"] = []schema{{"const": 1}, {"type": "string", "pattern": aVariable}}
@@ -59,51 +65,70 @@ func Schema(kinds map[string]reflect.Type) ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// transportsSchema says that an entry is of the kind that it names, or else of
-// the kind that its own name names.
-func transportsSchema(kinds map[string]reflect.Type) schema {
-	byName := schema{}
-	for kind := range kinds {
-		byName[kind] = schema{
-			"if":   schema{"type": "object", "required": []string{"kind"}},
-			"then": schema{"$ref": "#/$defs/transport"},
-			"else": schema{"$ref": "#/$defs/transport-" + kind},
-		}
-	}
-	return schema{"properties": byName, "additionalProperties": schema{"$ref": "#/$defs/transport"}}
+// entryKinds are the kinds that entries of one block may be of.
+type entryKinds struct {
+	what  string       // an entry is
+	entry reflect.Type // what it has whatever its kind
+	kinds map[string]reflect.Type
 }
 
-// entrySchemas describes an entry that names its kind, and one of each kind.
-func entrySchemas(kinds map[string]reflect.Type) schema {
-	names := slices.Sorted(maps.Keys(kinds))
+func entries[T any](what string, kinds map[string]reflect.Type) entryKinds {
+	return entryKinds{what, reflect.TypeFor[T](), kinds}
+}
+
+// block says that an entry is of the kind that it names, or else of the kind that
+// its own name names.
+func (e entryKinds) block() schema {
+	byName := schema{}
+	for kind := range e.kinds {
+		byName[kind] = schema{
+			"if":   schema{"type": "object", "required": []string{"kind"}},
+			"then": schema{"$ref": "#/$defs/" + e.what},
+			"else": schema{"$ref": "#/$defs/" + e.what + "-" + kind},
+		}
+	}
+	return schema{"properties": byName, "additionalProperties": schema{"$ref": "#/$defs/" + e.what}}
+}
+
+// schemas describes an entry that names its kind, and one of each kind.
+func (e entryKinds) schemas() schema {
+	names := slices.Sorted(maps.Keys(e.kinds))
 	defs := schema{}
 	var choices []schema
 	for _, kind := range names {
-		entry := schemaOf(reflect.TypeFor[Transport]())
-		options := schemaOf(kinds[kind])
+		entry := schemaOf(e.entry)
+		options := schemaOf(e.kinds[kind])
 		into, _ := entry["properties"].(schema)
 		from, _ := options["properties"].(schema)
 		own := into["kind"]
 		maps.Copy(into, from)
 		into["kind"] = own
-		entry["description"] = "a transport of kind " + kind
-		defs["transport-"+kind] = entry
+		entry["description"] = "a " + e.what + " of kind " + kind
+		defs[e.what+"-"+kind] = entry
 		choices = append(choices, schema{
 			"if":   schema{"properties": schema{"kind": schema{"const": kind}}},
-			"then": schema{"$ref": "#/$defs/transport-" + kind},
+			"then": schema{"$ref": "#/$defs/" + e.what + "-" + kind},
 		})
 	}
-	defs["transport"] = schema{
-		"description": "a transport that names its kind",
+	def := schema{
+		"description": "a " + e.what + " that names its kind",
 		"type":        "object",
 		"required":    []string{"kind"},
-		"properties": schema{"kind": schema{
-			"description": "kind of the transport",
-			"anyOf":       []schema{{"enum": names}, {"type": "string", "pattern": aVariable}},
-		}},
-		"allOf": choices,
+		"properties":  schema{"kind": schema{"description": "kind of the " + e.what, "anyOf": kindChoices(names)}},
 	}
+	if len(choices) > 0 {
+		def["allOf"] = choices
+	}
+	defs[e.what] = def
 	return defs
+}
+
+func kindChoices(names []string) []schema {
+	variable := schema{"type": "string", "pattern": aVariable}
+	if len(names) == 0 {
+		return []schema{variable}
+	}
+	return []schema{{"enum": names}, variable}
 }
 
 // schemaOf describes what a Go type takes.
@@ -115,6 +140,10 @@ func schemaOf(t reflect.Type) schema {
 		return schema{"type": []string{"string", "integer"}, "minimum": 0, "pattern": `^\s*\d+(\.\d+)?\s*([kKmMgGtT]i?)?[bB]?\s*$|` + aVariable}
 	case t == reflect.TypeFor[value.Duration](), t == reflect.TypeFor[time.Duration]():
 		return schema{"type": "string", "pattern": `^\s*` + durationPattern + `\s*$|` + aVariable}
+	case t == reflect.TypeFor[value.Rate]():
+		return schema{"type": []string{"string", "number"}, "minimum": 0, "pattern": `^\s*(\d+\.?\d*|\.\d+)\s*(/\s*[smh]\s*)?$|` + aVariable}
+	case t == reflect.TypeFor[value.Count]():
+		return schema{"type": []string{"string", "integer"}, "minimum": 0, "pattern": `^\s*\d+[kKMG]?\s*$|` + aVariable}
 	case t == reflect.TypeFor[value.Range]():
 		return schema{"type": "string", "pattern": `^\s*` + durationPattern + `\s*(\.\.\s*` + durationPattern + `\s*)?$|` + aVariable}
 	case isText(t):

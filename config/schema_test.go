@@ -18,7 +18,7 @@ var schemaEnv = []string{"N=1", "S=text", "T=1s", "B=true", "SIZE=1KiB", "V=1"}
 
 func compiled(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	text, err := Schema(map[string]reflect.Type{"bus": reflect.TypeFor[busOptions]()})
+	text, err := Schema(map[string]reflect.Type{"bus": reflect.TypeFor[busOptions]()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestSchemaRefusesWhatLoadRefuses(t *testing.T) {
 		"version: 1\nname: 8\n",
 		"version: 1\nagent: {}\n",
 		"version: 1\nagents: []\n",
-		"version: 1\nstores: {}\n",
+		"version: 1\nstores: []\n",
 		"version: 1\nlimits: { body: 1XB }\n",
 		"version: 1\nlimits: { body: -1 }\n",
 		"version: 1\nlimits: { body: true }\n",
@@ -134,7 +134,7 @@ func TestSchemaRefusesWhatLoadRefuses(t *testing.T) {
 		"version: 1\ntransports: { memory: { url: x } }\n",
 		"version: 1\ntransport: x\ntransports: { x: { kind: bus, prot: 1 } }\n",
 		"version: 1\ntransport: bus\ntransports: { bus: { kind: memory, port: 1 } }\n",
-		"version: 1\nidempotency: { store: redis }\n",
+		"version: 1\nidempotency: { ttl: soon }\n",
 		"version: 1\nagents: { a: { consumes: 8 } }\n",
 		agentWith(`concurency: 4`),
 		agentWith(`concurrency: many`),
@@ -148,7 +148,7 @@ func TestSchemaRefusesWhatLoadRefuses(t *testing.T) {
 		agentWith(`timeout: [1s]`),
 		agentWith(`retry: { backoff: 1s.. }`),
 		agentWith(`retry: 3`),
-		agentWith(`rate: 100/s`),
+		agentWith(`rate: 100/x`),
 		busWith(`sync: nver`),
 		busWith(`servers: a`),
 		busWith(`tls: { insecure: 1 }`),
@@ -223,7 +223,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 
 func TestSchemaAsWritten(t *testing.T) {
 	t.Parallel()
-	text, err := Schema(nil)
+	text, err := Schema(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Section is what a file says at a transport's entry beside kind and prefix: the
+// Section is what a file says at an entry of a transport or store beside kind and prefix: the
 // options of a kind that this package does not know. [Config.Decode] reads it.
 type Section struct{ node *node }
 
@@ -23,7 +23,7 @@ func (s Section) Keys() []string {
 func (s Section) String() string { return fmt.Sprintf("%d options", len(s.Keys())) }
 
 // Decode fills into, a pointer to the Options struct of a kind, from the
-// transport's entry at path, such as transports.redis: strictly, by the struct's
+// entry at path, such as transports.redis or stores.ledger: strictly, by the struct's
 // yaml tags, and checking enum tags. Fields that the file does not give keep
 // their values. The error is a [Problems] with everything that does not fit.
 //
@@ -35,13 +35,13 @@ func (c *Config) Decode(path string, into any) error {
 	if target.Kind() != reflect.Pointer || target.IsNil() || target.Elem().Kind() != reflect.Struct {
 		return Problems{c.Problem(path, fmt.Sprintf("cannot fill a %T: it is no pointer to a struct", into), "")}
 	}
-	entry, ok := c.Transports[strings.TrimPrefix(path, "transports.")]
-	if !ok || entry.Options == nil {
+	options := c.optionsAt(path)
+	if options == nil {
 		return nil
 	}
-	section, ok := entry.Options.(Section)
+	section, ok := options.(Section)
 	if !ok {
-		return c.copyOptions(path, entry.Options, target.Elem())
+		return c.copyOptions(path, options, target.Elem())
 	}
 	if section.node == nil {
 		return nil
@@ -57,6 +57,24 @@ func (c *Config) Decode(path string, into any) error {
 	return found.list.quoted().Sorted().Err()
 }
 
+// optionsAt are those of an entry under transports or stores; nil: there are none.
+func (c *Config) optionsAt(path string) any {
+	if name, ok := strings.CutPrefix(path, "stores."); ok {
+		return c.Stores[name].Options
+	}
+	return c.Transports[strings.TrimPrefix(path, "transports.")].Options
+}
+
+// kindAt is the kind of an entry under transports or stores.
+func (c *Config) kindAt(path string) string {
+	if name, ok := strings.CutPrefix(path, "stores."); ok {
+		kind, _ := c.StoreKind(name)
+		return kind
+	}
+	kind, _ := c.Kind(strings.TrimPrefix(path, "transports."))
+	return kind
+}
+
 // copyOptions sets target to options, a struct or a pointer to one.
 func (c *Config) copyOptions(path string, options any, target reflect.Value) error {
 	from := reflect.ValueOf(options)
@@ -64,8 +82,7 @@ func (c *Config) copyOptions(path string, options any, target reflect.Value) err
 		from = from.Elem()
 	}
 	if from.Type() != target.Type() {
-		kind, _ := c.Kind(strings.TrimPrefix(path, "transports."))
-		return Problems{c.Problem(path, fmt.Sprintf("its options are a %T, and kind %s takes a %s", options, kind, target.Type()), "")}
+		return Problems{c.Problem(path, fmt.Sprintf("its options are a %T, and kind %s takes a %s", options, c.kindAt(path), target.Type()), "")}
 	}
 	target.Set(from)
 	return nil

@@ -38,6 +38,9 @@ type Agent struct {
 	Policy  Policy
 	// Guard remembers what was handled; nil: nothing is.
 	Guard *idempotency.Guard
+	// ProcessOnStoreError handles messages without records while the store does not
+	// answer, instead of keeping them: a message may then be handled twice.
+	ProcessOnStoreError bool
 	// Subscription is passed to the transport. Its Group defaults to Name.
 	Subscription transport.SubscribeOptions
 }

@@ -28,6 +28,8 @@ type Health struct {
 	// handlers' time; Fenced attempts ended when another one had the message.
 	Duplicates, Fenced uint64
 	Saved              time.Duration
+	// Unrecorded were handled while the store did not answer.
+	Unrecorded uint64
 }
 
 // Live is false when so many slots are abandoned that only a restart helps; the
@@ -44,7 +46,7 @@ func (h *Health) Live() (live bool, reason string) {
 type counts struct {
 	handled, retried, deadLettered, expired, ignored, emittedLate atomic.Uint64
 
-	duplicates, fenced, saved atomic.Uint64 // saved in nanoseconds
+	duplicates, fenced, saved, unrecorded atomic.Uint64 // saved in nanoseconds
 }
 
 func (a *agent) health(now time.Time) Health {
@@ -54,7 +56,7 @@ func (a *agent) health(now time.Time) Health {
 		DeadLettered: a.counts.deadLettered.Load(), Expired: a.counts.expired.Load(),
 		Ignored: a.counts.ignored.Load(), EmittedLate: a.counts.emittedLate.Load(),
 		Duplicates: a.counts.duplicates.Load(), Fenced: a.counts.fenced.Load(),
-		Saved: time.Duration(a.counts.saved.Load()),
+		Saved: time.Duration(a.counts.saved.Load()), Unrecorded: a.counts.unrecorded.Load(),
 	}
 	h.Health = a.subscription()
 	if s := a.stall.Load(); s != nil && now.Before(s.until) {

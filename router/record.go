@@ -25,6 +25,10 @@ func (a *agent) begin(ctx context.Context, d *transport.Delivery) (*idempotency.
 	}
 	p, _ := d.State.(*progress)
 	work, v, err := a.Guard.Begin(ctx, d.Envelope, p != nil && p.alone)
+	if err != nil && a.ProcessOnStoreError && !errors.Is(err, envelope.Invalid) {
+		a.counts.unrecorded.Add(1)
+		return nil, a.nextAttempt(d), transport.Outcome{}, true
+	}
 	if err != nil {
 		return nil, 0, a.notBegun(ctx, d, err), false
 	}
@@ -168,6 +172,11 @@ func (a *agent) record(
 			return out
 		}
 		return a.attempts(ctx, d)
+	}
+	if a.ProcessOnStoreError {
+		a.counts.unrecorded.Add(1)
+		p.work = nil
+		return a.succeeded(ctx, d, nil, outs)
 	}
 	p.next, p.outputs = completeNext, outs
 	return a.stalled(ctx, d, p, "outcome cannot be recorded", err)

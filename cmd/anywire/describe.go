@@ -8,6 +8,7 @@ import (
 
 	"github.com/anywire/anywire/all"
 	"github.com/anywire/anywire/config"
+	"github.com/anywire/anywire/idempotency"
 	"github.com/anywire/anywire/internal/graph"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/memory"
@@ -27,7 +28,7 @@ this line first in the file:
 		Args:              noArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := config.Schema(kinds())
+			text, err := config.Schema(kinds(), storeKinds())
 			if err == nil {
 				_, err = cmd.OutOrStdout().Write(text)
 			}
@@ -48,6 +49,17 @@ func kinds() map[string]reflect.Type {
 	for _, k := range all.Options().Kinds {
 		if k, ok := k.(transport.Kind); ok {
 			add(k)
+		}
+	}
+	return types
+}
+
+// storeKinds are the same of stores.
+func storeKinds() map[string]reflect.Type {
+	types := map[string]reflect.Type{}
+	for _, k := range all.Options().Kinds {
+		if k, ok := k.(idempotency.Kind); ok {
+			types[k.KindName()] = reflect.TypeOf(k.NewOptions()).Elem()
 		}
 	}
 	return types
