@@ -205,6 +205,10 @@ func fakeDocker(t *testing.T, works bool) docker {
 	if info, err := os.Stat(program); err == nil && info.IsDir() {
 		program, env = unpackedRedis(program)
 	}
+	for _, setting := range env { // the program is found in PATH below, without the folder it was unpacked into
+		name, value, _ := strings.Cut(setting, "=")
+		t.Setenv(name, value)
+	}
 	dir := t.TempDir()
 	script := fmt.Sprintf(dockerScript, dir, program, strings.Join(env, " "), works)
 	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(script), 0o700); err != nil {
