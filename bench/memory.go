@@ -73,6 +73,9 @@ func startApp(ctx context.Context, o anywire.Options, agent config.Agent, regist
 	if o.Config == nil {
 		o.Config = &config.Config{}
 	}
+	if o.Config.Idempotency.Store == "" {
+		o.Config.Idempotency.Store = config.None // rows that remember say so
+	}
 	o.Config.Agents = map[string]config.Agent{"sink": agent}
 	a := &app{App: anywire.New(&o), done: make(chan error, 1)}
 	register(a.App)

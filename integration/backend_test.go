@@ -154,11 +154,18 @@ func kinds() []anywire.Kind {
 	return list
 }
 
+// unremembered leaves out idempotency records, which would hide what a transport
+// does: most scenarios are about that.
+func unremembered() config.Idempotency { return config.Idempotency{Store: config.None} }
+
 // options are those of an app of this world.
 func (w *world) options(c *config.Config) *anywire.Options {
 	o := &anywire.Options{Kinds: kinds()}
 	c.Transport = bus
 	c.Transports = map[string]config.Transport{bus: w.entry}
+	if c.Idempotency.Store == "" {
+		c.Idempotency = unremembered()
+	}
 	if w.shared != nil {
 		o.Drivers = map[string]driver.Driver{bus: w.shared}
 	}

@@ -88,7 +88,7 @@ func (r role) app(signalled context.Context, note func(format string, args ...an
 		entry = config.Transport{Kind: b.name, Prefix: r.Prefix, Options: b.options(r.URL, nil)}
 	}
 	app := anywire.New(&anywire.Options{Kinds: kinds(), Config: &config.Config{
-		Transport: bus, Transports: map[string]config.Transport{bus: entry},
+		Transport: bus, Transports: map[string]config.Transport{bus: entry}, Idempotency: unremembered(),
 		Agents: map[string]config.Agent{"worker": {
 			Consumes: "jobs", Order: r.Order,
 			Policy: config.Policy{Concurrency: 4, Lease: value.Duration(r.Lease), Retry: config.Retry{Immediate: new(0), Delayed: new(0)}},

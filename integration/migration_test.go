@@ -311,7 +311,7 @@ func (s *shop) agent(name string, entry config.Transport, by string) *running {
 		"billing": {Consumes: "priced"},
 	}
 	app := anywire.New(&anywire.Options{Kinds: s.fleet.kinds, Config: &config.Config{
-		Transport: bus, Transports: map[string]config.Transport{bus: entry},
+		Transport: bus, Transports: map[string]config.Transport{bus: entry}, Idempotency: unremembered(),
 		Topics: map[string]config.Topic{"orders": {Plain: "order.placed@1"}, "priced": {Plain: "order.priced@1"}},
 		Agents: map[string]config.Agent{name: agents[name]},
 		Defaults: config.Policy{
