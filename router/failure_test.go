@@ -293,7 +293,7 @@ func TestAHealthyMessageIsNotBuriedByDrain(t *testing.T) {
 }
 
 func TestTheCountBuriesOnlyAfterAnAttemptHere(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inBubble(t, false, func(w *world) {
 		w.publish(message())
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()

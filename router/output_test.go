@@ -81,7 +81,7 @@ func TestOutputsInheritAndGoWhereTheyShould(t *testing.T) {
 }
 
 func TestARepeatedAttemptMakesEqualIDs(t *testing.T) {
-	inWorld(t, func(w *world) {
+	inBubble(t, false, func(w *world) {
 		var ids [][]string
 		w.options.PublishMiddleware = []envelope.PublishMiddleware{func(next envelope.PublishFunc) envelope.PublishFunc {
 			return func(ctx context.Context, e *envelope.Envelope) error {

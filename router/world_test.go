@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/anywire/anywire/envelope"
+	"github.com/anywire/anywire/idempotency"
 	"github.com/anywire/anywire/router"
 	"github.com/anywire/anywire/transport"
 	"github.com/anywire/anywire/transport/driver"
@@ -29,13 +30,29 @@ type world struct {
 	options   router.Options
 	router    *router.Router
 	stop      func() error // drains and returns what Run did
+	memory    *idempotency.Memory
+	store     *brittle // over memory; nil: nothing is remembered
 
 	mu     sync.Mutex
 	events []transport.Event
 }
 
-// inWorld runs test in a bubble whose time passes as fast as it can.
+// inWorld runs test in a bubble whose time passes as fast as it can: without
+// records, and with a store in the process.
 func inWorld(t *testing.T, test func(w *world)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("no store", func(t *testing.T) { inBubble(t, false, test) })
+	t.Run("a store", func(t *testing.T) { inBubble(t, true, test) })
+}
+
+// withStore runs test in a bubble, with a store in the process.
+func withStore(t *testing.T, test func(w *world)) {
+	t.Helper()
+	inBubble(t, true, test)
+}
+
+func inBubble(t *testing.T, records bool, test func(w *world)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -49,6 +66,11 @@ func inWorld(t *testing.T, test func(w *world)) {
 			System: "test", Host: "host", Observe: w.observe,
 			Route: func(string) (*transport.Transport, error) { return w.transport, nil },
 		}
+		if records {
+			w.memory = idempotency.NewMemory(nil)
+			w.store = &brittle{Store: w.memory}
+			w.remember(w.store)
+		}
 		t.Cleanup(func() {
 			if err := w.transport.Close(context.WithoutCancel(t.Context())); err != nil {
 				t.Error(err)
@@ -61,6 +83,54 @@ func inWorld(t *testing.T, test func(w *world)) {
 			}
 		}
 	})
+}
+
+// remember gives the agent's records to a store.
+func (w *world) remember(s idempotency.Store) {
+	w.agent.Guard = idempotency.NewGuard(s, &idempotency.Options{System: "test", Group: "agent", Lease: 30 * time.Second})
+}
+
+// brittle is a store that can be told to fail.
+type brittle struct {
+	idempotency.Store
+
+	mu     sync.Mutex
+	down   error // of every call
+	after  error // of every Update, which has its effect all the same: the answer is lost
+	refuse func(c *idempotency.Change) error
+}
+
+func (b *brittle) fail(down, after error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down, b.after = down, after
+}
+
+func (b *brittle) Begin(ctx context.Context, claims []idempotency.Claim) ([]idempotency.Verdict, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down != nil {
+		return nil, b.down
+	}
+	return b.Store.Begin(ctx, claims)
+}
+
+func (b *brittle) Update(ctx context.Context, changes []idempotency.Change) ([]error, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down != nil {
+		return nil, b.down
+	}
+	errs, err := b.Store.Update(ctx, changes)
+	for i := range changes {
+		if b.refuse != nil && err == nil && errs[i] == nil {
+			errs[i] = b.refuse(&changes[i])
+		}
+	}
+	if b.after != nil {
+		return nil, b.after
+	}
+	return errs, err
 }
 
 func (w *world) observe(e transport.Event) {
