@@ -111,6 +111,35 @@ func syncFolder(root *os.Root, dir string) error {
 	return nil
 }
 
+// roundName is the file that names a round that has not ended.
+const roundName = ".round"
+
+// openRound names the round that writes briefs to out: the one that a process
+// began and did not end, or a new one. Its tasks are the same work until it has
+// ended; after that a document whose brief is gone is new work.
+func openRound(out *os.Root) (string, error) {
+	if name, err := fs.ReadFile(out.FS(), roundName); err == nil && len(name) > 0 {
+		return string(name), nil
+	}
+	name, temp := rand.Text(), tempName()
+	if err := writeSynced(out, temp, name); err != nil {
+		return "", err
+	}
+	if err := out.Rename(temp, roundName); err != nil {
+		_ = out.Remove(temp)
+		return "", err
+	}
+	return name, nil
+}
+
+// endRound lets the next process begin a new round.
+func endRound(out *os.Root) error {
+	if err := out.Remove(roundName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // A temporary file is named .brief-PID-RANDOM~, so that a later run can tell
 // whether its writer still lives.
 const tempPrefix = ".brief-"

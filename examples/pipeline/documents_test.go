@@ -120,7 +120,10 @@ func TestContentHash(t *testing.T) {
 	if a != b || a == c || contentHash(root, "gone.md") == a {
 		t.Errorf("hashes %s %s %s", a, b, c)
 	}
-	if idempotencyKey("a.md", a) == idempotencyKey("b.md", b) || idempotencyKey("a.md", a) == idempotencyKey("a.md", c) {
-		t.Error("the idempotency key is not of path and content")
+	key := func(round, path, hash string) string {
+		return idempotencyKey(round, Task{In: "/in", Out: "/out", Path: path}, hash)
+	}
+	if own := key("1", "a.md", a); own == key("1", "b.md", b) || own == key("1", "a.md", c) || own == key("2", "a.md", a) {
+		t.Error("the idempotency key is not of round, path and content")
 	}
 }

@@ -62,7 +62,9 @@ func (j *job) run(ctx context.Context, a app) error {
 	}
 	defer r.shelf.Close()
 	p := newProgress(j.terminal, len(r.documents))
-	err = r.finish(ctx, p)
+	if err = r.finish(ctx, p); err == nil {
+		err = endRound(r.shelf)
+	}
 	p.close(r.summary(j.redelivered.Load()), r.report(ctx))
 	if ctx.Err() != nil {
 		return nil // the drain is wanted, and what is left was reported
@@ -76,6 +78,7 @@ type round struct {
 	began     time.Time
 	in, out   string // absolute
 	shelf     *os.Root
+	name      string // of this round, while it has not ended
 	documents []string
 	pending   []string          // documents without a brief
 	tasks     map[string]Task   // by the id that their messages correlate by
@@ -119,6 +122,9 @@ func (r *round) prepare(in, out string) (unread, err error) {
 	if err := sweep(r.shelf, r.began); err != nil {
 		return nil, errors.Join(fmt.Errorf("folder of briefs %s: %w", out, err), r.shelf.Close())
 	}
+	if r.name, err = openRound(r.shelf); err != nil {
+		return nil, errors.Join(fmt.Errorf("folder of briefs %s: %w", out, err), r.shelf.Close())
+	}
 	r.pending = slices.Clone(r.documents)
 	r.look()
 	return unread, nil
@@ -151,7 +157,7 @@ func (r *round) finish(ctx context.Context, p *progress) error {
 
 // publish sends the tasks, in any order. The id makes what comes of a task
 // recognisable; the idempotency key says that the same document with the same
-// content is the same work.
+// content is the same work, however often the round is begun.
 func (r *round) publish(ctx context.Context) error {
 	documents, err := os.OpenRoot(r.in)
 	if err != nil {
@@ -194,7 +200,7 @@ func firstOf(errs []error) error {
 
 func (r *round) send(ctx context.Context, documents *os.Root, id string) error {
 	task := r.tasks[id]
-	key := idempotencyKey(task.Path, contentHash(documents, task.Path))
+	key := idempotencyKey(r.name, task, contentHash(documents, task.Path))
 	err := r.app.Publish(ctx, research, task, envelope.WithID(id), anywire.WithIdempotencyKey(key))
 	if err != nil {
 		return fmt.Errorf("publish the task of %s: %w", task.Path, err)

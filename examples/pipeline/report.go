@@ -8,15 +8,16 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 )
 
 // maxReported is how many dead letters are printed one by one.
 const maxReported = 20
 
-// idempotencyKey is of the path and the content. It is a hash, since a path may
-// hold what no header can.
-func idempotencyKey(document, contentHash string) string {
-	sum := sha256.Sum256([]byte(document + "\x00" + contentHash))
+// idempotencyKey is of the round, the task and the document's content. It is a
+// hash, since a path may hold what no header can.
+func idempotencyKey(round string, task Task, contentHash string) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{round, task.In, task.Out, task.Path, contentHash}, "\x00")))
 	return hex.EncodeToString(sum[:])
 }
 
