@@ -218,3 +218,45 @@ func TestMemoryChangesNothingThatExpired(t *testing.T) {
 		m.wantRecords(0, 0)
 	})
 }
+
+// Messages that come again after their TTL, for ever, count once each.
+func TestMemoryCountsWhatComesAgain(t *testing.T) {
+	inMemory(t, 64*10, func(m memory) {
+		for range 50 {
+			m.all(0, 64, idempotency.Complete, idempotency.Settle)
+			pass(25 * time.Hour)
+		}
+		m.all(0, 64, idempotency.Complete, idempotency.Settle)
+		if s := m.wantRecords(64, 64); s.Evicted > 0 {
+			t.Errorf("%+v, want nothing evicted", s)
+		}
+	})
+}
+
+// A record that expired behind one that has not, and was made anew, has the age
+// of the new one.
+func TestMemoryDoesNotConfuseARecordWithItsPredecessor(t *testing.T) {
+	keys := modelKeys()
+	inMemory(t, 64*4, func(m memory) {
+		settle := func(key int, ttl time.Duration) {
+			c := claimOf(0)
+			c.Key, c.Token, c.TTL = keys[key], idempotency.NewToken(), ttl
+			m.begin(c)
+			m.update(c, idempotency.Complete)
+		}
+		settle(0, time.Hour)
+		settle(1, time.Minute)
+		pass(2 * time.Minute)
+		for key := 1; key <= 4; key++ {
+			settle(key, time.Hour)
+		}
+		if s := m.wantRecords(4, 4); s.Evicted != 1 {
+			t.Errorf("%+v, want the oldest evicted and no other", s)
+		}
+		for key, state := range []idempotency.State{idempotency.Acquired, idempotency.Done} {
+			c := claimOf(0)
+			c.Key = keys[key]
+			m.want(c, state)
+		}
+	})
+}
