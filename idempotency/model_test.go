@@ -275,8 +275,8 @@ func TestMemoryModel(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rapid.Check(timeless{t}, func(t *rapid.T) {
 					m := &model{
-						store:   idempotency.NewMemory(&idempotency.MemoryOptions{MaxRecords: most}),
-						keys: keys, records: map[string]*modelRecord{}, bounded: most > 0,
+						store: idempotency.NewMemory(&idempotency.MemoryOptions{MaxRecords: most}),
+						keys:  keys, records: map[string]*modelRecord{}, bounded: most > 0,
 					}
 					t.Repeat(map[string]func(*rapid.T){
 						"begin":  m.doBegin,
