@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,6 +14,8 @@ const (
 	maxBatch     = 512
 	storeTimeout = 10 * time.Second
 )
+
+var errPanicked = errors.New("the store panicked")
 
 // batches joins concurrent calls for single items into batches. There is no
 // timer: the first who waits makes the call for all who came while the last one
@@ -50,14 +53,20 @@ func (b *batches[Q, A]) do(ctx context.Context, request Q) (A, error) {
 	b.led = true
 	batch := b.take()
 	b.mu.Unlock()
-	b.send(context.WithoutCancel(ctx), batch)
-	b.pass()
-	for _, other := range batch {
-		if other != own {
+	b.lead(context.WithoutCancel(ctx), batch)
+	return own.answer, own.err
+}
+
+// lead makes the call for a batch, whose first item is the leader's own. Nobody is
+// left waiting, even if the store panics.
+func (b *batches[Q, A]) lead(ctx context.Context, batch []*item[Q, A]) {
+	defer func() {
+		b.pass()
+		for _, other := range batch[1:] {
 			other.turn <- false
 		}
-	}
-	return own.answer, own.err
+	}()
+	b.send(ctx, batch)
 }
 
 // take removes the oldest of those who wait: the leader is the first of them.
@@ -84,7 +93,7 @@ func (b *batches[Q, A]) send(ctx context.Context, batch []*item[Q, A]) {
 	defer cancel()
 	requests := make([]Q, len(batch))
 	for i, it := range batch {
-		requests[i] = it.request
+		requests[i], it.err = it.request, errPanicked
 	}
 	answers, err := b.call(ctx, requests)
 	if err == nil && len(answers) != len(batch) {

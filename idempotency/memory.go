@@ -141,7 +141,7 @@ func (m *Memory) UpdateOne(_ context.Context, c *Change) error {
 	defer shard.mu.Unlock()
 	r := shard.find(id, now)
 	if r == nil {
-		return shard.closed(id, c)
+		return shard.closed(id, c, m.seconds(now))
 	}
 	if c.Op == Settle && r.Phase != Completed {
 		return nil
@@ -291,7 +291,7 @@ func (s *memoryShard) unmark(r *memoryRecord) {
 func (s *memoryShard) bury(m *Memory, r *memoryRecord) {
 	*s.graves.at(r.place) = grave{
 		id: r.id, fingerprint: memoryID(r.Fingerprint[:16]), token: [8]byte(r.Token[:8]),
-		expires: m.seconds(r.expires) + 1, added: s.graves.at(r.place).added,
+		expires: m.seconds(r.expires.Add(time.Second - 1)), added: s.graves.at(r.place).added,
 		took: uint32(min(r.Took/time.Millisecond, 1<<32-1)),
 	}
 	s.settled[r.id] = r.place
@@ -347,12 +347,14 @@ func (s *memoryShard) strip() {
 }
 
 // closed answers a change of a record that is not open.
-func (s *memoryShard) closed(id memoryID, c *Change) error {
+func (s *memoryShard) closed(id memoryID, c *Change, now uint32) error {
 	if c.Op == Settle {
 		return nil
 	}
-	if place, ok := s.settled[id]; ok && c.Op == Complete && s.graves.at(place).token == [8]byte(c.Token[:8]) {
-		return nil
+	if place, ok := s.settled[id]; ok && c.Op == Complete {
+		if g := s.graves.at(place); g.token == [8]byte(c.Token[:8]) && now < g.expires {
+			return nil // once more: its answer was lost
+		}
 	}
 	var gone Record
 	return gone.Apply(c)

@@ -12,8 +12,9 @@ import (
 func claimOf(n int) idempotency.Claim {
 	c := idempotency.Claim{
 		Key:   idempotency.NamedKey("anywire/group", "a.message", string(binary.AppendUvarint(nil, uint64(n)))),
-		Lease: 30 * time.Second, TTL: 24 * time.Hour, Token: idempotency.NewToken(),
+		Lease: 30 * time.Second, TTL: 24 * time.Hour,
 	}
+	binary.BigEndian.PutUint64(c.Token[:], uint64(n)+1)
 	binary.BigEndian.PutUint64(c.Fingerprint[:], uint64(n))
 	return c
 }

@@ -20,8 +20,11 @@ import (
 // you acknowledge, and publish what a duplicate returns again; its ids are the
 // same. While a handler runs its lease is renewed; when it is lost, the handler's
 // context ends with cause [envelope.LeaseLost]. When the store does not answer,
-// nothing is handled and the error says so.
+// nothing is handled and the error says so. A nil store panics.
 func Middleware(store Store, o *Options) envelope.Middleware {
+	if store == nil {
+		panic("idempotency: Middleware without a store: NewMemory makes one")
+	}
 	g := NewGuard(store, o)
 	return func(next envelope.Handler) envelope.Handler {
 		return func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
@@ -57,6 +60,9 @@ func (v *Verdict) answer(in *envelope.Envelope) ([]*envelope.Envelope, error) {
 func (v *Verdict) Reject(in *envelope.Envelope) error {
 	switch v.State {
 	case Failed:
+		if v.Failure == nil {
+			return &envelope.Error{Code: envelope.Rejected, Message: "it failed before, and why was not recorded"}
+		}
 		return &envelope.Error{Code: v.Failure.Reason, Message: v.Failure.Message}
 	case Mismatch:
 		return &envelope.Error{Code: envelope.KeyReused, Message: fmt.Sprintf(
@@ -128,7 +134,7 @@ func (k *keeper) beat() {
 		return
 	}
 	lease := k.work.guard.options.Lease
-	ctx, end := context.WithTimeout(k.ctx, lease/3)
+	ctx, end := context.WithTimeout(context.WithoutCancel(k.ctx), lease/3) // a handler may take its time to end
 	defer end()
 	began := time.Now()
 	lost, err := k.work.guard.Renew(ctx, []*Work{k.work})

@@ -10,8 +10,8 @@ import (
 )
 
 // The format of recorded outputs: a version byte, then for each output its
-// topic, the time of its delivery (nanoseconds since 1970, 0: at once), its
-// attributes as headers, and its payload. Numbers are varints; text and bytes
+// topic, the time of its delivery (seconds since 1970 and nanoseconds, those of
+// the zero time: at once), its attributes as headers, and its payload. Numbers are varints; text and bytes
 // follow their length; a payload's length is one more than it is, and 0 where
 // there is none, since no payload and an empty one differ on the wire.
 const outputsVersion = 1
@@ -31,11 +31,8 @@ func MarshalOutputs(outputs []*envelope.Envelope) []byte {
 	var headers []envelope.Header
 	for _, e := range outputs {
 		doc = appendText(doc, e.Topic)
-		at := int64(0)
-		if !e.DeliverAt.IsZero() {
-			at = e.DeliverAt.UnixNano()
-		}
-		doc = binary.AppendVarint(doc, at)
+		doc = binary.AppendVarint(doc, e.DeliverAt.Unix())
+		doc = binary.AppendUvarint(doc, uint64(e.DeliverAt.Nanosecond()))
 		headers = binding.Encode(headers[:0], e)
 		doc = binary.AppendUvarint(doc, uint64(len(headers)))
 		for _, h := range headers {
@@ -91,14 +88,10 @@ type unreader struct {
 
 func (r *unreader) output() *envelope.Envelope {
 	topic := string(r.bytes(r.number()))
-	at := r.signed()
+	at := r.time()
 	count := r.number()
-	if count > uint64(len(r.rest)) {
-		r.err = errShort
-		return nil
-	}
-	headers := make([]envelope.Header, 0, count)
-	for range count {
+	var headers []envelope.Header
+	for i := uint64(0); r.err == nil && i < count; i++ {
 		headers = append(headers, envelope.Header{Name: string(r.bytes(r.number())), Value: string(r.bytes(r.number()))})
 	}
 	var data []byte
@@ -112,11 +105,19 @@ func (r *unreader) output() *envelope.Envelope {
 	if r.err = binding.Decode(headers, data, e); r.err != nil {
 		return nil
 	}
-	e.Topic = topic
-	if at != 0 {
-		e.DeliverAt = time.Unix(0, at).UTC()
-	}
+	e.Topic, e.DeliverAt = topic, at
 	return e
+}
+
+func (r *unreader) time() time.Time {
+	seconds, nanos := r.signed(), r.number()
+	if r.err == nil && nanos >= uint64(time.Second) {
+		r.err = fmt.Errorf("a second has no %d nanoseconds", nanos)
+	}
+	if r.err != nil {
+		return time.Time{}
+	}
+	return time.Unix(seconds, int64(nanos)).UTC()
 }
 
 func (r *unreader) byte() byte {
