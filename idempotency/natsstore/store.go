@@ -193,17 +193,19 @@ func (s *Store) begin(j *job, claims []idempotency.Claim, verdicts []idempotency
 }
 
 // update applies the changes of a record, in order, to what is known of it. What
-// we only remember does not decide that somebody else has the record.
+// we only remember does not decide that somebody else has the record, nor that
+// there is nothing to settle.
 func (s *Store) update(j *job, changes []idempotency.Change, errs []error) (write bool) {
 	j.next, j.doc = j.known.record, nil
 	for _, i := range j.items {
 		before := j.next
 		err := j.next.Apply(&changes[i])
-		if errors.Is(err, idempotency.ErrFenced) {
-			if j.guess {
-				j.have = false
-				return false
-			}
+		fenced := errors.Is(err, idempotency.ErrFenced)
+		if j.guess && (fenced || changes[i].Op == idempotency.Settle && j.next.Phase != idempotency.Settled) {
+			j.have = false
+			return false
+		}
+		if fenced {
 			err = s.fenced(j, &changes[i], err)
 		}
 		wrote := err == nil && (before.Phase == idempotency.InProgress && changes[i].Op != idempotency.Settle ||

@@ -15,8 +15,8 @@ import (
 const (
 	// glance is how often a wait without answers looks at the connection.
 	glance = 50 * time.Millisecond
-	// patience is how long a server may take for an answer before it counts as
-	// lost, and the record is read.
+	// patience is how long no answer may come before those that are missing count
+	// as lost, and the records are read.
 	patience = 2 * time.Second
 )
 
@@ -148,6 +148,7 @@ func (o *outgoing) head(r *request) {
 func (w *wire) wait(ctx context.Context, f *flight, id, before uint64) {
 	timer := time.NewTimer(glance)
 	defer timer.Stop()
+	left := len(f.requests)
 	for waited := glance; ; waited += glance {
 		select {
 		case <-f.done:
@@ -156,6 +157,9 @@ func (w *wire) wait(ctx context.Context, f *flight, id, before uint64) {
 			w.abandon(id, lost(ended(ctx)))
 			return
 		case <-timer.C:
+			if now := w.left(f); now < left {
+				left, waited = now, 0
+			}
 			if err := w.trouble(f, waited, before); err != nil {
 				w.abandon(id, err)
 				return
@@ -163,6 +167,12 @@ func (w *wire) wait(ctx context.Context, f *flight, id, before uint64) {
 			timer.Reset(glance)
 		}
 	}
+}
+
+func (w *wire) left(f *flight) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return f.left
 }
 
 // trouble is why no more replies will come.
