@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,14 +42,12 @@ func cluster(t *testing.T) (urls string, servers []*server.Server) {
 		})
 		servers = append(servers, s)
 	}
-	for i, s := range servers {
+	var all []string
+	for _, s := range servers {
 		eventually(t, s.JetStreamIsCurrent)
-		if i > 0 {
-			urls += ","
-		}
-		urls += s.ClientURL()
+		all = append(all, s.ClientURL())
 	}
-	return urls, servers
+	return strings.Join(all, ","), servers
 }
 
 // TestCluster: on three copies, behind a domain, one of many who begin at the same

@@ -59,7 +59,7 @@ func TestLostConfirmation(t *testing.T) {
 	t.Parallel()
 	proxy := faultproxy.New(t, faultproxy.NATS, brokertest.SharedNATS(t).Addrs[0])
 	s := opened(t, "nats://"+proxy.Addr(), nil)
-	loses := func(what string, name string, f func()) {
+	loses := func(what, name string, f func()) {
 		t.Helper()
 		c := claimOf(name)
 		dropped := proxy.DropReply(1, faultproxy.Contains(s.subjects.of(&c.Key)))

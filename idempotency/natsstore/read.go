@@ -2,6 +2,7 @@ package natsstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -112,14 +113,14 @@ func (c *call) complete(j *job, doc []byte, err error) error {
 	switch {
 	case err == nil:
 		j.known.broken = j.known.record.UnmarshalBinary(doc)
-	case err == errParts: //nolint:errorlint // join returns it as it is
+	case !errors.Is(err, errParts):
+		return c.again(j, err)
+	default:
 		if j.torn++; j.torn < mostTorn {
 			j.have, c.last = false, err
 			return nil
 		}
 		j.known.broken = fmt.Errorf("%w: %w", err, idempotency.ErrUnreadable)
-	default:
-		return c.again(j, err)
 	}
 	c.s.cache.note(j.key, &j.known)
 	return nil

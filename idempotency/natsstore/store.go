@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,7 +100,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		fmt.Errorf("no answer within connect_timeout %v", o.ConnectTimeout))
 	defer cancel()
 	how := o.connection()
-	how.More = append(how.More[:len(how.More):len(how.More)], nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	how.More = append(slices.Clip(how.More), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		o.Logger.Warn("NATS client", "error", err)
 	}))
 	nc, err := natsconn.Connect(ctx, how)
@@ -233,7 +234,8 @@ func (s *Store) fit(j *job, before idempotency.Record) (idempotency.Record, erro
 		return j.next, nil
 	}
 	err := &envelope.Error{Code: envelope.TooLarge, Message: fmt.Sprintf(
-		"the record of one message would have %d bytes, its outputs and the results of its steps, and max_record is %v", len(j.doc), s.o.MaxRecord)}
+		"the record of one message, its outputs and the results of its steps, would have %d bytes, and max_record is %v",
+		len(j.doc), s.o.MaxRecord)}
 	j.doc = nil
 	return before, err
 }
