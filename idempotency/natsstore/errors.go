@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -63,13 +61,8 @@ func (r *request) stored(stream string) (revision uint64, err error) {
 	if isNobody(r.reply) {
 		return 0, errNoStream
 	}
-	text := string(r.reply.Data)
-	if rest, ok := strings.CutPrefix(text, `{"stream":"`+stream+`","seq":`); ok { // what comes most of the time
-		if end := strings.IndexAny(rest, ",}"); end > 0 {
-			if n, err := strconv.ParseUint(rest[:end], 10, 64); err == nil {
-				return n, nil
-			}
-		}
+	if n, ok := plain(r.reply.Data, stream); ok {
+		return n, nil
 	}
 	var answer struct {
 		Error  *jetstream.APIError `json:"error"`
@@ -77,7 +70,7 @@ func (r *request) stored(stream string) (revision uint64, err error) {
 		Seq    uint64              `json:"seq"`
 	}
 	if err := json.Unmarshal(r.reply.Data, &answer); err != nil {
-		return 0, fmt.Errorf("confirmation %.60q is not of JetStream: does another responder listen on the subject? %w", text, err)
+		return 0, fmt.Errorf("confirmation %.60q is not of JetStream: does another responder listen on the subject? %w", r.reply.Data, err)
 	}
 	if answer.Error != nil {
 		return 0, refused(answer.Error)
@@ -86,6 +79,23 @@ func (r *request) stored(stream string) (revision uint64, err error) {
 		return 0, fmt.Errorf("stored in stream %q instead of %q: it took the subject over", answer.Stream, stream)
 	}
 	return answer.Seq, nil
+}
+
+// plain reads {"stream":"NAME","seq":1}, which is what comes most of the time.
+func plain(doc []byte, stream string) (revision uint64, ok bool) {
+	const before, between, after = `{"stream":"`, `","seq":`, '}'
+	n := len(before) + len(stream) + len(between)
+	if len(doc) <= n+1 || doc[len(doc)-1] != after || string(doc[:len(before)]) != before ||
+		string(doc[len(before):len(before)+len(stream)]) != stream || string(doc[n-len(between):n]) != between {
+		return 0, false
+	}
+	for _, c := range doc[n : len(doc)-1] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		revision = 10*revision + uint64(c-'0')
+	}
+	return revision, true
 }
 
 func refused(err *jetstream.APIError) error {
