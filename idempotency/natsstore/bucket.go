@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +97,8 @@ func (b *bucket) try(ctx context.Context) (created bool, err error) {
 // forbids beside the answers.
 func (b *bucket) because(err error) error {
 	said := b.nc.LastError()
-	if errors.Is(err, context.DeadlineExceeded) && errors.Is(said, nats.ErrPermissionViolation) {
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(said, nats.ErrPermissionViolation) &&
+		strings.Contains(said.Error(), b.name) {
 		return said
 	}
 	return err
