@@ -183,8 +183,10 @@ func (r *Record) MarshalBinary() ([]byte, error) {
 		doc = binary.AppendVarint(doc, n)
 	}
 	doc = binary.AppendUvarint(doc, uint64(len(r.Steps)))
-	for _, name := range slices.Sorted(maps.Keys(r.Steps)) {
-		doc = appendText(appendText(doc, name), string(r.Steps[name]))
+	if len(r.Steps) > 0 { // to sort nothing costs as much as all the rest
+		for _, name := range slices.Sorted(maps.Keys(r.Steps)) {
+			doc = appendText(appendText(doc, name), string(r.Steps[name]))
+		}
 	}
 	var outputs []byte
 	if len(r.Outputs) > 0 {

@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/anywire/anywire/internal/natsconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -88,15 +88,17 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 		fmt.Errorf("no answer within connect_timeout %v", o.ConnectTimeout))
 	defer cancel()
 	asides := &asides{log: o.Logger}
-	nc, err := connect(ctx, o, nats.ErrorHandler(asides.handle))
+	how := o.connection()
+	how.More = append(slices.Clone(how.More), nats.ErrorHandler(asides.handle))
+	nc, err := natsconn.Connect(ctx, how)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", redact(o.URL), wrap(err))
+		return nil, fmt.Errorf("connect to NATS at %s: %w", natsconn.Redact(o.URL), wrap(err))
 	}
 	d := newDriver(nc, o, true)
 	asides.d.Store(d)
 	if err := d.probe(ctx); err != nil {
 		nc.Close()
-		return nil, fmt.Errorf("NATS at %s: %w", redact(o.URL), err)
+		return nil, fmt.Errorf("NATS at %s: %w", natsconn.Redact(o.URL), err)
 	}
 	return d, nil
 }
@@ -112,53 +114,6 @@ func (a *asides) handle(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if d := a.d.Load(); d != nil {
 		d.pub.denied(err)
 	}
-}
-
-// connect tries until ctx ends, as a server may be starting; what will not
-// change by waiting is returned at once.
-func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, error) {
-	opts, err := o.connection()
-	if err != nil {
-		return nil, err
-	}
-	opts = append(opts, more...)
-	for {
-		nc, err := nats.Connect(o.URL, opts...)
-		if err == nil {
-			return nc, nil
-		}
-		if isFinal(err) {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-func isFinal(err error) bool {
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
-		strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "parse")
-}
-
-// redact leaves the password out of a URL that has one.
-func redact(urls string) string {
-	parts := strings.Split(urls, ",")
-	for i, u := range parts {
-		scheme, rest, ok := strings.Cut(u, "://")
-		if !ok {
-			scheme, rest = "", u
-		} else {
-			scheme += "://"
-		}
-		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-			rest = "***" + rest[at:]
-		}
-		parts[i] = scheme + rest
-	}
-	return strings.Join(parts, ",")
 }
 
 // probe finds out whether JetStream is there and takes messages of max_body.

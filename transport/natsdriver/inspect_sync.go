@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/anywire/anywire/internal/natsconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -93,7 +94,7 @@ func (x *inspection) askSync(ctx context.Context) (*serverSync, error) {
 	case err == nil && sync.Server == id:
 		return sync, nil
 	case x.o.Monitoring != "" && err == nil:
-		return nil, fmt.Errorf("%s is the monitoring of another server (%s), and we are connected to %s", redact(base), sync.Server, id)
+		return nil, fmt.Errorf("%s is the monitoring of another server (%s), and we are connected to %s", natsconn.Redact(base), sync.Server, id)
 	case x.o.Monitoring != "":
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func (x *inspection) askSync(ctx context.Context) (*serverSync, error) {
 func fetchSync(ctx context.Context, base string) (*serverSync, error) {
 	at, err := url.Parse(base)
 	if err != nil || at.Host == "" || !strings.HasPrefix(at.Scheme, "http") {
-		return nil, fmt.Errorf("monitoring %q: use an address such as http://localhost:%s", redact(base), monitorPort)
+		return nil, fmt.Errorf("monitoring %q: use an address such as http://localhost:%s", natsconn.Redact(base), monitorPort)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -4,15 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/anywire/anywire/config/value"
-	"github.com/anywire/anywire/internal/tlsfiles"
+	"github.com/anywire/anywire/internal/natsconn"
 )
 
 // Options are the keys of a transport entry of kind nats. The zero value, and
@@ -109,32 +107,7 @@ func (o Options) validate() error {
 	if o.ConnectTimeout < 0 || o.PublishTimeout < 0 {
 		errs = append(errs, errors.New("connect_timeout and publish_timeout cannot be negative"))
 	}
-	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
-		errs = append(errs, errors.New("tls: cert and key go together"))
-	}
-	return errors.Join(append(errs, o.validateLogin())...)
-}
-
-// validateLogin refuses two ways to log in, of which one would win in silence.
-func (o Options) validateLogin() error {
-	var ways []string
-	for _, w := range []struct {
-		name  string
-		given bool
-	}{
-		{"user", o.User != ""}, {"token", !o.Token.IsZero()}, {"creds", o.Creds != ""}, {"nkey", o.NKey != ""},
-	} {
-		if w.given {
-			ways = append(ways, w.name)
-		}
-	}
-	if len(ways) > 1 {
-		return fmt.Errorf("%s are given: one way to log in is enough", strings.Join(ways, " and "))
-	}
-	if !o.Password.IsZero() && o.User == "" {
-		return errors.New("a password needs a user")
-	}
-	return nil
+	return errors.Join(append(errs, o.connection().Validate())...)
 }
 
 func (o Options) storage() jetstream.StorageType {
@@ -144,66 +117,12 @@ func (o Options) storage() jetstream.StorageType {
 	return jetstream.FileStorage
 }
 
-// connection are the options of a connection that the driver owns.
-func (o Options) connection() ([]nats.Option, error) {
-	opts := []nats.Option{
-		nats.Name(o.Name),
-		nats.MaxReconnects(-1),
-		nats.IgnoreAuthErrorAbort(), // rights that are revoked may come back
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectJitter(100*time.Millisecond, time.Second),
-		nats.PingInterval(20 * time.Second), // a dead peer is found within a minute
-		nats.Timeout(min(o.ConnectTimeout.Std(), 5*time.Second)),
-		nats.ReconnectBufSize(-1), // nothing is sent later than its caller waits
+// connection says how the connection is made that the driver owns.
+func (o Options) connection() natsconn.Options {
+	return natsconn.Options{
+		URL: o.URL, Name: o.Name,
+		User: o.User, Password: o.Password, Token: o.Token, Creds: o.Creds, NKey: o.NKey,
+		CA: o.TLS.CA, Cert: o.TLS.Cert, Key: o.TLS.Key,
+		Timeout: o.ConnectTimeout.Std(), More: o.Connect,
 	}
-	login, err := o.login()
-	if err != nil {
-		return nil, err
-	}
-	secure, err := o.TLS.option()
-	if err != nil {
-		return nil, err
-	}
-	opts = append(append(opts, login...), secure...)
-	return append(opts, o.Connect...), nil
-}
-
-func (o Options) login() ([]nats.Option, error) {
-	switch {
-	case o.User != "":
-		return []nats.Option{nats.UserInfo(o.User, o.Password.Reveal())}, nil
-	case !o.Token.IsZero():
-		return []nats.Option{nats.Token(o.Token.Reveal())}, nil
-	case o.Creds != "":
-		if err := readable("creds", o.Creds); err != nil {
-			return nil, err
-		}
-		return []nats.Option{nats.UserCredentials(o.Creds)}, nil
-	case o.NKey != "":
-		key, err := nats.NkeyOptionFromSeed(o.NKey)
-		if err != nil {
-			return nil, fmt.Errorf("nkey: %w", err)
-		}
-		return []nats.Option{key}, nil
-	}
-	return nil, nil
-}
-
-func readable(key, file string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	return f.Close()
-}
-
-func (t TLS) option() ([]nats.Option, error) {
-	if t == (TLS{}) {
-		return nil, nil
-	}
-	cfg, err := tlsfiles.Config(t.CA, t.Cert, t.Key, "")
-	if err != nil {
-		return nil, err
-	}
-	return []nats.Option{nats.Secure(cfg)}, nil
 }

@@ -2,6 +2,8 @@ package embedded
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -18,6 +20,7 @@ import (
 // server that could not write once refuses to write for good.
 type host struct {
 	o      Options
+	id     string
 	opts   server.Options
 	log    *serverLog
 	lock   *folderLock // kept here, as long as the server runs: a file that is out of sight is closed
@@ -43,7 +46,7 @@ const (
 )
 
 func newHost(ctx context.Context, o Options, p plan, lock *folderLock) (*host, error) {
-	h := &host{o: o, lock: lock, log: newServerLog(o.Logger), closed: make(chan struct{}), ended: make(chan struct{})}
+	h := &host{o: o, id: ownerID(), lock: lock, log: newServerLog(o.Logger), closed: make(chan struct{}), ended: make(chan struct{})}
 	h.opts = server.Options{
 		ServerName: "anywire", NoSigs: true, DisableJetStreamBanner: true,
 		DontListen: p.port == 0, Host: p.host, Port: p.port,
@@ -103,6 +106,17 @@ func (h *host) InProcessConn() (net.Conn, error) {
 		return nil, errors.Join(errors.New("the embedded server does not run"), h.bad)
 	}
 	return h.running.InProcessConn()
+}
+
+// Owner tells this possession of the folder from those before it. A store on the
+// driver's connection asks for it: a folder has one owner at a time, so what was
+// begun as another is over.
+func (h *host) Owner() string { return h.id }
+
+func ownerID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
 // trouble is why the folder cannot be written; nil if it can.
