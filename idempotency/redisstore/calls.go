@@ -153,12 +153,12 @@ func (c *call) grow(t *task) {
 	c.items, c.ends = make([]int, 0, n), make([]int, 0, n*t.parts)
 }
 
-// add writes one item: its key, of which 128 bits of the hash tell it from all
-// others, and what the script is told.
+// add writes one item: its key, of whose hash 120 bits tell it from all others, and
+// what the script is told.
 func (c *call) add(t *task, i int, tag string, key *idempotency.Key) {
 	mark := func() { c.ends = append(c.ends, c.w.Len()) }
-	var name [22]byte
-	base64.RawURLEncoding.Encode(name[:], key.Hash[:16])
+	var name [20]byte
+	base64.RawURLEncoding.Encode(name[:], key.Hash[:15])
 	c.items = append(c.items, i)
 	c.w.WriteString(tag)
 	c.w.Write(name[:])

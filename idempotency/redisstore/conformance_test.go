@@ -1,8 +1,10 @@
 package redisstore
 
 import (
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -12,7 +14,7 @@ import (
 	"github.com/anywire/anywire/internal/brokertest"
 )
 
-func TestConformance(t *testing.T) {
+func TestStoreConformance(t *testing.T) {
 	t.Parallel()
 	server := brokertest.Redis(t)
 	h := harness(t, Options{URL: server.URL})
@@ -24,14 +26,50 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, h)
 }
 
-// TestConformanceOnACluster is the same where a script may touch one bucket only.
-func TestConformanceOnACluster(t *testing.T) {
+// TestStoreConformanceOnACluster is the same where a script may touch one bucket
+// only.
+func TestStoreConformanceOnACluster(t *testing.T) {
 	t.Parallel()
+	if os.Getenv("ANYWIRE_TEST_FULL") == "" {
+		t.Skip("half a minute: TestCluster is the short form, ANYWIRE_TEST_FULL=1 runs both")
+	}
+	storetest.Run(t, harness(t, onCluster(t)))
+}
+
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), onCluster(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lives(t, s)
+	list := fresh(200) // in all buckets, so on all nodes
+	var changes []idempotency.Change
+	for i, v := range begin(t, s, list...) {
+		if v.State != idempotency.Acquired {
+			t.Errorf("claim %d: %v", i, v.State)
+		}
+		changes = append(changes, change(&list[i], idempotency.Complete))
+	}
+	made(t, s, changes...)
+	for i, v := range begin(t, s, list...) {
+		if v.State != idempotency.Done {
+			t.Errorf("claim %d, once more: %v", i, v.State)
+		}
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// onCluster starts one, and says how to reach it.
+func onCluster(tb testing.TB) Options {
+	tb.Helper()
 	var hosts []string
-	for _, node := range brokertest.RedisCluster(t) {
+	for _, node := range brokertest.RedisCluster(tb) {
 		hosts = append(hosts, node.Addrs[0])
 	}
-	storetest.Run(t, harness(t, Options{URL: "redis://" + strings.Join(hosts, ","), Cluster: true}))
+	return Options{URL: "redis://" + strings.Join(hosts, ","), Cluster: true}
 }
 
 // harness opens stores with the same options, each with connections of its own.
@@ -54,7 +92,7 @@ func harness(tb testing.TB, o Options) storetest.Harness {
 	tb.Cleanup(func() { _ = admin.Close() })
 	keys := New(admin, &o)
 	return storetest.Harness{
-		Name: "redis", MaxOutputs: 3 << 20,
+		Name: "redis", MaxOutputs: 3 << 20, Lease: 500 * time.Millisecond,
 		Open: func(tb testing.TB) idempotency.Store { tb.Helper(); return open(tb) },
 		Damage: func(tb testing.TB, key idempotency.Key) {
 			tb.Helper()
