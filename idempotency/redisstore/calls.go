@@ -59,7 +59,8 @@ type call struct {
 	items []int // of the task
 	ttl   time.Duration
 	w     writer
-	ends  []int // of the parts
+	ends  []int  // of the parts
+	mark  func() // notes an end
 	texts []string
 	cmd   *redis.Cmd
 }
@@ -134,7 +135,7 @@ func (s *Store) divide(t *task) []*call {
 		}
 		c := open[name]
 		if c == nil || c.ttl != ttl || len(c.items) >= mostItems || c.w.Len() > mostBytes {
-			c = &call{ttl: ttl}
+			c = newCall(ttl)
 			if !split {
 				c.grow(t)
 			}
@@ -144,6 +145,12 @@ func (s *Store) divide(t *task) []*call {
 		c.add(t, i, tag, key)
 	}
 	return calls
+}
+
+func newCall(ttl time.Duration) *call {
+	c := &call{ttl: ttl}
+	c.mark = func() { c.ends = append(c.ends, c.w.Len()) }
+	return c
 }
 
 // grow makes room for small items.
@@ -156,14 +163,13 @@ func (c *call) grow(t *task) {
 // add writes one item: its key, of whose hash 120 bits tell it from all others, and
 // what the script is told.
 func (c *call) add(t *task, i int, tag string, key *idempotency.Key) {
-	mark := func() { c.ends = append(c.ends, c.w.Len()) }
 	var name [20]byte
 	base64.RawURLEncoding.Encode(name[:], key.Hash[:15])
 	c.items = append(c.items, i)
 	c.w.WriteString(tag)
 	c.w.Write(name[:])
-	mark()
-	t.write(&c.w, i, mark)
+	c.mark()
+	t.write(&c.w, i, c.mark)
 }
 
 // args are what Redis gets: the command, the script, the number of keys, the keys,

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/idempotency"
 )
@@ -79,13 +78,13 @@ func (u *updates) prepare() {
 }
 
 func (u *updates) tooLarge(c *idempotency.Change, size int) error {
-	had := ""
+	more := "more"
 	if size > 0 {
-		had = fmt.Sprintf("%v, and ", value.Size(size))
+		more = fmt.Sprintf("%d bytes", size)
 	}
 	return &envelope.Error{Code: envelope.TooLarge, Message: fmt.Sprintf(
-		"%v: the record would take %smax_record of the Redis store is %v: keep what is large elsewhere, or raise max_record",
-		c.Op, had, u.store.o.MaxRecord)}
+		"%v: the record would take %s, max_record of the Redis store is %v: keep what is large elsewhere, or raise max_record",
+		c.Op, more, u.store.o.MaxRecord)}
 }
 
 func (u *updates) fail(i int, err error) {

@@ -88,7 +88,7 @@ func update(tb testing.TB, s *Store, list ...idempotency.Change) []error {
 	return errs
 }
 
-// holds makes changes that have to hold.
+// made makes changes that have to hold.
 func made(tb testing.TB, s *Store, list ...idempotency.Change) {
 	tb.Helper()
 	for i, err := range update(tb, s, list...) {
@@ -109,7 +109,7 @@ func expect(tb testing.TB, s *Store, c idempotency.Claim, state idempotency.Stat
 
 // keyOf is the name of a record.
 func keyOf(s *Store, k idempotency.Key) string {
-	c := &call{}
+	c := newCall(ttl)
 	c.add(&task{write: func(*writer, int, func()) {}}, 0, s.tag(k.Scope, k.Hash[0]%buckets), &k)
 	return c.w.String()
 }

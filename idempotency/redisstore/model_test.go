@@ -20,13 +20,22 @@ import (
 func TestRules(t *testing.T) {
 	t.Parallel()
 	s := shared(t)
+	seen := map[string]int{}
 	for seed := range uint64(60) {
-		m := &model{t: t, s: s, rnd: rand.New(rand.NewPCG(seed, 1)), name: fmt.Sprint("message ", seed)}
+		m := &model{t: t, s: s, seen: seen, rnd: rand.New(rand.NewPCG(seed, 1)), name: fmt.Sprint("message ", seed)}
 		for range 60 {
 			m.step()
 			if t.Failed() {
 				t.Fatalf("seed %d, after %s", seed, strings.Join(m.log, ", "))
 			}
+		}
+	}
+	for _, what := range []string{
+		"acquired", "acquired with steps", "acquired after attempts", "acquired after deaths", "acquired after deaths alone", "busy", "done",
+		"done with outputs", "failed", "mismatch", "held", "fenced",
+	} {
+		if seen[what] < 5 {
+			t.Errorf("%s: seen %d times in %v", what, seen[what], seen)
 		}
 	}
 }
@@ -38,6 +47,7 @@ type model struct {
 	rnd  *rand.Rand
 	name string
 	log  []string
+	seen map[string]int
 
 	r      idempotency.Record
 	left   time.Duration
@@ -92,6 +102,15 @@ func (m *model) begin() {
 }
 
 func (m *model) compare(got, want idempotency.Verdict) {
+	m.seen[want.State.String()]++
+	for what, is := range map[string]bool{
+		" with steps": len(want.Steps) > 0, " after attempts": want.Attempts > 0, " after deaths": want.Deaths > 0,
+		" after deaths alone": want.DeathsAlone > 0, " with outputs": len(want.Outputs) > 0,
+	} {
+		if is {
+			m.seen[want.State.String()+what]++
+		}
+	}
 	if got.State != want.State || got.Attempts != want.Attempts || got.Deaths != want.Deaths || got.DeathsAlone != want.DeathsAlone ||
 		got.Took != want.Took || !reflect.DeepEqual(got.Failure, want.Failure) || len(got.Outputs) != len(want.Outputs) ||
 		!bytes.Equal(got.Fingerprint[:16], want.Fingerprint[:16]) {
@@ -122,6 +141,7 @@ func (m *model) update() {
 	}
 	m.log = append(m.log, fmt.Sprintf("%v %.2v outputs=%d counted=%v", c.Op, c.Token, len(c.Outputs), c.Counted))
 	want := m.r.Apply(&c)
+	m.seen[map[bool]string{true: "held", false: "fenced"}[want == nil]]++
 	if want == nil && (c.Op == idempotency.Extend || c.Op == idempotency.Remember) {
 		m.left, m.ttl = c.Lease, c.TTL
 	}

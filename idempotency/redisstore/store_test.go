@@ -77,7 +77,7 @@ func TestTooLarge(t *testing.T) {
 			t.Errorf("change %d: %v", i, errs[i])
 		}
 	}
-	wantError(t, errs[0], "max_record", "100KiB", "101")
+	wantError(t, errs[0], "max_record", "100KiB", "103603 bytes")
 	wantError(t, errs[2], "remember", "max_record", "100KiB")
 	complete.Outputs = nil
 	made(t, s, complete)

@@ -2,10 +2,12 @@
 -- for each claim its record as it is when the message is new.
 -- It returns 1 where every message is new, else a list: 0 for those that are, for
 -- the others a text that begins with a letter for the verdict.
-local sub, byte = string.sub, string.byte
+local sub, byte, pcall, KEYS, ARGV = string.sub, string.byte, redis.pcall, KEYS, ARGV
+local ttl = ARGV[1]
 
 -- steps reports whether the results of steps from a position on are whole.
 local function steps(v, at, last)
+  if last > #v then return false end
   while at <= last do
     for _ = 1, 2 do
       if at + 3 > last then return false end
@@ -21,7 +23,7 @@ local function acquire(key, v, fresh, attempts, deaths, alone, redrive, last)
   local counts = struct.pack('>I4I4I4', attempts, deaths, alone)
   redrive = math.max(redrive, (struct.unpack('>I4', fresh, 76)))
   local kept = sub(v, 88, last)
-  redis.call('SET', key, sub(fresh, 1, 63) .. counts .. struct.pack('>I4', redrive) .. sub(fresh, 80) .. kept, 'PX', ARGV[1])
+  redis.call('SET', key, sub(fresh, 1, 63) .. counts .. struct.pack('>I4', redrive) .. sub(fresh, 80) .. kept, 'PX', ttl)
   return 'A' .. counts .. kept
 end
 
@@ -38,18 +40,18 @@ end
 -- left is how long the lease of a record in progress lasts: the record's time to
 -- live began when the lease did. One that somebody made permanent begins anew.
 local function left(key, v)
-  local lease, ttl = struct.unpack('>I6I6', v, 52)
+  local lease, kept = struct.unpack('>I6I6', v, 52)
   local rest = redis.call('PTTL', key)
   if rest < 0 then
-    redis.call('PEXPIRE', key, string.format('%.0f', ttl))
+    redis.call('PEXPIRE', key, string.format('%.0f', kept))
     return lease
   end
-  return rest - ttl + lease
+  return rest - kept + lease
 end
 
 -- again answers a claim for a record that is there.
 local function again(key, fresh)
-  local v = redis.pcall('GET', key)
+  local v = pcall('GET', key)
   if type(v) == 'table' then
     if string.find(v.err, 'WRONGTYPE', 1, true) then return 'Ea key of another type has its name' end
     return v
@@ -84,7 +86,7 @@ end
 
 local answers
 for i = 1, #KEYS do
-  local made, answer = redis.pcall('SET', KEYS[i], ARGV[i + 1], 'PX', ARGV[1], 'NX'), 0
+  local made, answer = pcall('SET', KEYS[i], ARGV[i + 1], 'PX', ttl, 'NX'), 0
   if not made then
     answer = again(KEYS[i], ARGV[i + 1])
     if type(answer) == 'table' then return answer end
