@@ -1,4 +1,4 @@
-// Package all links every transport that this module has, for binaries whose
+// Package all links every transport, and every store of idempotency records, that this module has, for binaries whose
 // configuration decides at run time:
 //
 //	app := anywire.New(all.Options())
@@ -12,6 +12,8 @@ package all
 
 import (
 	"github.com/anywire/anywire"
+	"github.com/anywire/anywire/idempotency/natsstore"
+	"github.com/anywire/anywire/idempotency/redisstore"
 	"github.com/anywire/anywire/transport/kafkadriver"
 	"github.com/anywire/anywire/transport/memory"
 	"github.com/anywire/anywire/transport/natsdriver"
@@ -32,5 +34,7 @@ func Options() *anywire.Options {
 		kafkadriver.Kind(),
 		watermillredis.Kind(),
 		watermillkafka.Kind(),
+		redisstore.Kind(),
+		natsstore.Kind(),
 	}}
 }

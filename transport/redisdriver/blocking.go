@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -95,7 +96,7 @@ func (l *line) options(master *redis.Client) *redis.Options {
 		dialled = err == nil
 		return conn, err
 	}
-	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = mostConnections, 0, 0, 0 // one is used at a time
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = redisconn.MostConnections, 0, 0, 0 // one is used at a time
 	o.ReadTimeout, o.PipelinePoolSize = longestBlock+lineTimeout, -1
 	before := o.OnConnect
 	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
@@ -157,7 +158,7 @@ func (l *line) together(ctx context.Context, commands ...[]any) ([][]byte, error
 // run runs a script.
 func (l *line) run(ctx context.Context, s script, keys []string, args ...any) ([]byte, error) {
 	reply, err := l.do(ctx, scriptArgs("evalsha", s.sha, keys, args)...)
-	if err != nil && isAnswer(err, "NOSCRIPT") {
+	if err != nil && redisconn.IsAnswer(err, "NOSCRIPT") {
 		return l.do(ctx, scriptArgs("eval", s.text, keys, args)...)
 	}
 	return reply, err

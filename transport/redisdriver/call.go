@@ -2,6 +2,8 @@ package redisdriver
 
 import (
 	"time"
+
+	"github.com/anywire/anywire/internal/redisconn"
 )
 
 // call is a part of one Publish on its way. It is used again, unless its caller
@@ -64,7 +66,7 @@ func (c *call) fail(err error) {
 // later: nothing was written, or it answered that it cannot now.
 func (c *call) untouched() bool {
 	for _, x := range c.commands {
-		if x.stored() || x.sent && !isPassing(x.Err()) || !x.sent && isFinal(x.Err()) {
+		if x.stored() || x.sent && !redisconn.IsPassing(x.Err()) || !x.sent && redisconn.IsFinal(x.Err()) {
 			return false
 		}
 	}

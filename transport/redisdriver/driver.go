@@ -72,7 +72,7 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("options of a Redis transport: %w", err)
 	}
-	client, err := o.newClient()
+	client, err := o.connection().NewClient()
 	if err != nil {
 		return nil, fmt.Errorf("options of a Redis transport: %w", err)
 	}
@@ -82,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Driver, error) {
 	d := newDriver(client, o, true)
 	if err := d.probe(ctx); err != nil {
 		_ = client.Close()
-		return nil, fmt.Errorf("connect to Redis at %s: %w", o.place(), err)
+		return nil, fmt.Errorf("connect to Redis at %s: %w", o.connection().Place(), err)
 	}
 	return d, nil
 }

@@ -2,10 +2,8 @@ package redisdriver
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -71,12 +69,6 @@ func answers() []answer {
 	}
 }
 
-// isAnswer reports whether the server answered with an error that begins so.
-func isAnswer(err error, prefix string) bool {
-	var answer redis.Error
-	return errors.As(err, &answer) && strings.HasPrefix(answer.Error(), prefix)
-}
-
 // notFound names what is missing.
 func notFound(topic string) error {
 	return fmt.Errorf("topic %q has no stream on this server: %w", topic, driver.ErrNotFound)
@@ -92,40 +84,6 @@ func ended(ctx context.Context) error {
 }
 
 func errClosed() error { return fmt.Errorf("driver of Redis: %w", driver.ErrClosed) }
-
-// isPassing reports whether the server answered that it did nothing, and may do it
-// later.
-func isPassing(err error) bool {
-	var answer redis.Error
-	if !errors.As(err, &answer) {
-		return false
-	}
-	for _, prefix := range []string{
-		"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS", "EXECABORT",
-		"ERR max number of clients",
-	} {
-		if strings.HasPrefix(answer.Error(), prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// isFinal reports whether it is no use to connect again.
-func isFinal(err error) bool {
-	if _, ok := errors.AsType[redis.Error](err); ok {
-		return !isPassing(err)
-	}
-	var (
-		own         final
-		certificate *tls.CertificateVerificationError
-		plain       tls.RecordHeaderError
-	)
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
-		return true // the other side's TLS refused ours
-	}
-	return errors.Is(err, redis.ErrClosed) || errors.As(err, &own) || errors.As(err, &certificate) || errors.As(err, &plain)
-}
 
 // unconfirmed says why a message is not known to be stored.
 func unconfirmed(x *xadd) error {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/anywire/anywire/internal/redisconn"
 )
 
 // script runs whole within the server: nothing else happens meanwhile.
@@ -42,7 +44,7 @@ func read(name string) string {
 // eval runs a script. The keys share a slot.
 func (d *Driver) eval(ctx context.Context, s script, keys []string, args ...any) *redis.Cmd {
 	cmd := d.client.EvalSha(ctx, s.sha, keys, args...)
-	if isAnswer(cmd.Err(), "NOSCRIPT") {
+	if redisconn.IsAnswer(cmd.Err(), "NOSCRIPT") {
 		return d.client.Eval(ctx, s.text, keys, args...)
 	}
 	return cmd

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -87,9 +88,9 @@ func (x *inspection) nodes(ctx context.Context) error {
 // node looks at one server.
 func (x *inspection) node(ctx context.Context, subject string, client redis.UniversalClient) error {
 	n := &nodeInspection{inspection: x, subject: subject}
-	s, err := askServer(ctx, client)
+	s, err := redisconn.AskServer(ctx, client)
 	switch {
-	case isAnswer(err, "NOPERM"):
+	case redisconn.IsAnswer(err, "NOPERM"):
 		x.note(driver.Unknown, "version", subject, "not readable", "the user may not call INFO",
 			"ACL SETUSER of the user with +info, or look at INFO with another user")
 	case err != nil:
@@ -119,7 +120,7 @@ func (n *nodeInspection) clock(ctx context.Context, client redis.UniversalClient
 	before := time.Now()
 	at, err := client.Time(ctx).Result()
 	after := time.Now()
-	if isAnswer(err, "NOPERM") {
+	if redisconn.IsAnswer(err, "NOPERM") {
 		n.note(driver.Unknown, "clock", n.subject, "not readable", "the user may not call TIME, which the driver's scripts need as well",
 			"ACL SETUSER of the user with +time")
 		return nil

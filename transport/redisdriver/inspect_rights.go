@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -22,7 +23,7 @@ func (x *inspection) rights(ctx context.Context) error {
 		_, err = x.dryRun(ctx, user, []any{"ping"})
 	}
 	switch {
-	case isAnswer(err, "NOPERM"), isAnswer(err, "ERR unknown"), isAnswer(err, "ERR Unknown"):
+	case redisconn.IsAnswer(err, "NOPERM"), redisconn.IsAnswer(err, "ERR unknown"), redisconn.IsAnswer(err, "ERR Unknown"):
 		x.note(driver.Unknown, "rights", subjectServer, "not readable",
 			"ACL WHOAMI and ACL DRYRUN (from Redis 7 on) tell what the user may do, and this one may not call them",
 			"publish and read once by hand, or look with another user: ACL GETUSER")

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/anywire/anywire/config/value"
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -31,7 +32,7 @@ func (n *nodeInspection) readConfig(ctx context.Context, client redis.UniversalC
 	config := map[string]string{}
 	for _, key := range []string{"appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy", "min-replicas-to-write"} {
 		found, err := client.ConfigGet(ctx, key).Result()
-		if isAnswer(err, "NOPERM") || isAnswer(err, "ERR unknown") {
+		if redisconn.IsAnswer(err, "NOPERM") || redisconn.IsAnswer(err, "ERR unknown") {
 			return nil
 		}
 		if err != nil {
@@ -54,11 +55,11 @@ func (n *nodeInspection) version() {
 		return // that has been said
 	}
 	switch {
-	case n.info.tooOld() != nil:
+	case n.info.TooOld() != nil:
 		n.note(driver.Danger, "version", n.subject, n.info.String(), "it has no XAUTOCLAIM: messages of a dead worker cannot be taken over",
-			fmt.Sprintf("upgrade to %s or later", testedVersion))
-	case !n.info.tested():
-		n.note(driver.Warning, "version", n.subject, n.info.String(), "the driver's tests run against Redis "+testedVersion+" only",
+			fmt.Sprintf("upgrade to %s or later", redisconn.TestedVersion))
+	case !n.info.Tested():
+		n.note(driver.Warning, "version", n.subject, n.info.String(), "the driver's tests run against Redis "+redisconn.TestedVersion+" only",
 			"try your system against it before you rely on it")
 	default:
 		n.good("version", n.subject, n.info.String())
@@ -69,9 +70,9 @@ func (n *nodeInspection) role() {
 	if n.info == nil {
 		return
 	}
-	replicas := number(n.info.fields["connected_slaves"])
+	replicas := number(n.info.Fields["connected_slaves"])
 	switch {
-	case n.info.role == "slave":
+	case n.info.Role == "slave":
 		n.note(driver.Danger, "role", n.subject, "a replica", "it takes no messages", "connect to its master, or let sentinels name it")
 		return
 	case replicas == 0:
@@ -98,8 +99,8 @@ func (n *nodeInspection) durability() {
 	switch {
 	case n.config != nil:
 		appends = n.config["appendonly"]
-	case n.info != nil && n.info.fields["aof_enabled"] != "":
-		appends = map[string]string{"0": "no", "1": "yes"}[n.info.fields["aof_enabled"]]
+	case n.info != nil && n.info.Fields["aof_enabled"] != "":
+		appends = map[string]string{"0": "no", "1": "yes"}[n.info.Fields["aof_enabled"]]
 	default:
 		known = false
 	}
@@ -140,7 +141,7 @@ func (n *nodeInspection) writable() {
 		return
 	}
 	for _, field := range []string{"aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"} {
-		if status := n.info.fields[field]; status != "" && status != "ok" {
+		if status := n.info.Fields[field]; status != "" && status != "ok" {
 			n.note(driver.Danger, field, n.subject, status, "the server cannot write its files: soon it takes no more messages (MISCONF)",
 				"look into the server's log, and whether its disk is full")
 		}
@@ -172,7 +173,7 @@ func (n *nodeInspection) setting(key, field string) string {
 		return n.config[key]
 	}
 	if n.info != nil {
-		return n.info.fields[field]
+		return n.info.Fields[field]
 	}
 	return ""
 }
@@ -182,7 +183,7 @@ func (n *nodeInspection) headroom() {
 		return
 	}
 	const check = "maxmemory"
-	used, most := number(n.info.fields["used_memory"]), number(n.info.fields["maxmemory"])
+	used, most := number(n.info.Fields["used_memory"]), number(n.info.Fields["maxmemory"])
 	if most == 0 {
 		n.good(check, n.subject, "no bound, "+size(used)+" used")
 		return

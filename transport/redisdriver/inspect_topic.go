@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -67,7 +68,7 @@ func (x *inspection) wrongStreams(ctx context.Context, name string, meta topicMe
 	wrong := false
 	for i, kind := range kinds {
 		switch err := kind.Err(); {
-		case err != nil && !isAnswer(err, "NOPERM"):
+		case err != nil && !redisconn.IsAnswer(err, "NOPERM"):
 			return false, fmt.Errorf("inspect topic %q: %w", name, wrap(err))
 		case err != nil || kind.Val() == typeNone || kind.Val() == typeStream:
 			continue
@@ -84,7 +85,7 @@ func (x *inspection) group(ctx context.Context, r driver.Reading, meta topicMeta
 	subject := fmt.Sprintf("group %s of topic %s", r.Group, r.Topic)
 	streams := streamsOf(r.Topic, meta.shards)
 	groups, err := x.groupOn(ctx, streams, r.Group)
-	if isAnswer(err, "NOPERM") {
+	if redisconn.IsAnswer(err, "NOPERM") {
 		x.note(driver.Unknown, "group", subject, "not readable",
 			"the user may not call XINFO on the topic", "ACL SETUSER of the user with +xinfo")
 		return nil
@@ -116,7 +117,7 @@ func (x *inspection) newGroup(ctx context.Context, subject string, streams []str
 	backlog := int64(0)
 	for _, stream := range streams {
 		n, err := x.client.XLen(ctx, stream).Result()
-		if err != nil && !isAnswer(err, "NOPERM") {
+		if err != nil && !redisconn.IsAnswer(err, "NOPERM") {
 			return fmt.Errorf("inspect %s: %w", subject, wrap(err))
 		}
 		backlog += n

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -63,7 +64,7 @@ func (d *Driver) groupOn(ctx context.Context, streams []string, group string) ([
 	groups := make([]*redis.XInfoGroup, len(streams))
 	for i, info := range infos {
 		list, err := info.Result()
-		if err != nil && !isAnswer(err, "ERR no such key") {
+		if err != nil && !redisconn.IsAnswer(err, "ERR no such key") {
 			return nil, err
 		}
 		for at := range list {
@@ -77,7 +78,7 @@ func (d *Driver) groupOn(ctx context.Context, streams []string, group string) ([
 
 func (d *Driver) addLag(ctx context.Context, lag *driver.Lag, stream string, g *redis.XInfoGroup) error {
 	waiting := g.Lag
-	if waiting < 0 || d.askedServer(ctx).lacksLag() {
+	if waiting < 0 || d.askedServer(ctx).LacksLag() {
 		var err error
 		if waiting, err = d.count(ctx, stream, g.LastDeliveredID); err != nil {
 			return err

@@ -72,10 +72,9 @@ const (
 )
 
 const (
-	mostConnectTimeout = 10 * time.Second
-	mostPending        = 1 << 20
-	leastBody          = 1 * value.KiB
-	mostBody           = 512 * value.MiB // proto-max-bulk-len as Redis ships
+	mostPending = 1 << 20
+	leastBody   = 1 * value.KiB
+	mostBody    = 512 * value.MiB // proto-max-bulk-len as Redis ships
 )
 
 func (o Options) withDefaults() Options {
@@ -115,14 +114,11 @@ func (o Options) validate() error {
 	if o.MaxBody < leastBody || o.MaxBody > mostBody {
 		errs = append(errs, fmt.Errorf("max_body %v: use %v to %v", o.MaxBody, leastBody, mostBody))
 	}
-	if t := o.ConnectTimeout.Std(); t < 0 || t > mostConnectTimeout {
-		errs = append(errs, fmt.Errorf("connect_timeout %v: use more than 0 and at most %v", o.ConnectTimeout, mostConnectTimeout))
-	}
 	if o.PublishTimeout < 0 {
 		errs = append(errs, fmt.Errorf("publish_timeout %v: use more than 0", o.PublishTimeout))
 	}
 	if o.GroupExpiry < 0 {
 		errs = append(errs, fmt.Errorf("group_expiry %v: use more than 0", o.GroupExpiry))
 	}
-	return errors.Join(append(errs, o.validateConnection())...)
+	return errors.Join(append(errs, o.connection().Validate())...)
 }

@@ -36,39 +36,6 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	}
 }
 
-func TestURLs(t *testing.T) {
-	t.Parallel()
-	secret := value.NewSecret("p2")
-	for _, c := range []struct {
-		o    Options
-		want target
-		tls  bool
-	}{
-		{Options{}, target{network: "tcp", addresses: []string{"localhost:6379"}}, false},
-		{Options{URL: "redis://host"}, target{network: "tcp", addresses: []string{"host:6379"}}, false},
-		{Options{URL: "redis://u:p@host:1/2"}, target{network: "tcp", addresses: []string{"host:1"}, user: "u", password: "p", db: 2}, false},
-		{Options{URL: "redis://u:p@host", User: "u2", Password: secret}, target{network: "tcp", addresses: []string{"host:6379"}, user: "u2", password: "p2"}, false},
-		{Options{URL: "redis://:p@host", Password: secret}, target{network: "tcp", addresses: []string{"host:6379"}, password: "p2"}, false},
-		{Options{URL: "rediss://host"}, target{network: "tcp", addresses: []string{"host:6379"}}, true},
-		{Options{URL: "redis://host", TLS: TLS{ServerName: "x"}}, target{network: "tcp", addresses: []string{"host:6379"}}, true},
-		{Options{URL: "redis://u:p@a,b:1,[::1]:2", Cluster: true}, target{network: "tcp", addresses: []string{"a:6379", "b:1", "[::1]:2"}, user: "u", password: "p"}, false},
-		{Options{URL: "unix:///run/redis.sock"}, target{network: "unix", addresses: []string{"/run/redis.sock"}}, false},
-	} {
-		got, err := c.o.withDefaults().target()
-		if err != nil {
-			t.Errorf("%q: %v", c.o.URL, err)
-			continue
-		}
-		if (got.tls != nil) != c.tls || got.network != c.want.network || strings.Join(got.addresses, " ") != strings.Join(c.want.addresses, " ") ||
-			got.user != c.want.user || got.password != c.want.password || got.db != c.want.db {
-			t.Errorf("%q: %+v, want %+v", c.o.URL, got, c.want)
-		}
-		if err := c.o.Validate(); err != nil {
-			t.Errorf("%q: %v", c.o.URL, err)
-		}
-	}
-}
-
 func TestURLsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for url, reason := range map[string]string{
@@ -114,33 +81,5 @@ func TestLoggerThatIsSetStays(t *testing.T) {
 	o.SetLogger(other)
 	if o.Logger != one {
 		t.Error("SetLogger replaced a logger")
-	}
-}
-
-func TestServerVersions(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		info   string
-		want   string
-		old    bool
-		tested bool
-		lacks  bool
-	}{
-		{"redis_version:7.0.15\r\nredis_mode:standalone\r\n", "Redis 7.0.15", false, true, false},
-		{"redis_version:6.2.0\r\n", "Redis 6.2.0", false, false, true},
-		{"redis_version:6.0.16\r\n", "Redis 6.0.16", true, false, true},
-		{"redis_version:8.2.1\r\n", "Redis 8.2.1", false, false, false},
-		{"redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n", "Valkey 8.1.0", false, false, false},
-		{"redis_version:7.4.0\r\ndragonfly_version:df-v1.30.0\r\n", "Dragonfly 1.30.0", false, false, false},
-		{"", "Redis of unknown version", false, false, false},
-	} {
-		s := parseInfo(c.info)
-		if s.String() != c.want || (s.tooOld() != nil) != c.old || s.tested() != c.tested || s.lacksLag() != c.lacks {
-			t.Errorf("%q: %v, too old %v, tested %v, lacks lag %v", c.info, s, s.tooOld(), s.tested(), s.lacksLag())
-		}
-	}
-	var none *server
-	if none.String() == "" || none.tooOld() != nil || none.lacksLag() {
-		t.Error("a server that may not be asked")
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -173,7 +174,7 @@ func (s *source) say(ctx context.Context, words []*word) error {
 		_, _ = pipe.Exec(ctx)
 	}
 	for _, w := range words {
-		if isAnswer(w.cmd.Err(), "NOSCRIPT") {
+		if redisconn.IsAnswer(w.cmd.Err(), "NOSCRIPT") {
 			w.cmd = s.d.client.Eval(ctx, w.script.text, w.keys, w.args...)
 		}
 	}
