@@ -14,6 +14,9 @@ FUZZTIME  ?= 10s
 TIMEOUT   ?= 8m
 PKG       ?= ./...
 UPDATE    ?=
+SECONDS_  := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
+SEEDS     ?= 1
+TRANSPORTS ?= redis,kafka,nats,embedded
 BENCHARGS ?=
 # What counts allocations cannot do so under the race detector, and Watermill's
 # test of a restarted broker has a data race of its own.
@@ -67,6 +70,11 @@ lint: ## formatting, go vet, golangci-lint with the arrows between packages, a t
 .PHONY: bench
 bench: ## measure side by side with the peers, in one run (BENCHARGS go to ./bench)
 	$(GO) run ./bench $(BENCHARGS)
+
+.PHONY: chaos
+chaos: ## break brokers and workers for SECONDS (60) per run, of SEEDS (1) and TRANSPORTS (all); histories and timelines in build/chaos
+	$(GO) test -count=1 -v -timeout 24h -run '^TestChaos$$' ./integration/chaos \
+		-chaos.seconds=$(SECONDS_) -chaos.seeds=$(SEEDS) -chaos.transports=$(TRANSPORTS) -chaos.history=$(CURDIR)/build/chaos
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (10s)

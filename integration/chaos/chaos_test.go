@@ -1,7 +1,9 @@
 package chaos
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -68,7 +70,7 @@ func chaos(t *testing.T, name string, seed uint64) {
 }
 
 // save keeps the history of a run that failed, or of every run.
-func save(t *testing.T, history, name string, seed uint64) {
+func save(t *testing.T, from, name string, seed uint64) {
 	t.Helper()
 	dir := *keep
 	if dir == "" && !t.Failed() {
@@ -84,8 +86,20 @@ func save(t *testing.T, history, name string, seed uint64) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
 		t.Error(err)
 	}
-	if err := os.CopyFS(dir, os.DirFS(history)); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		t.Error(err)
 	}
-	t.Logf("history in %s", dir)
+	history, err := readHistory(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := os.Create(dir + ".svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	title := fmt.Sprintf("%s, seed %d: effects and faults", name, seed)
+	if err := errors.Join(Timeline(picture, title, history), picture.Close()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("history in %s, timeline in %s.svg", dir, dir)
 }

@@ -32,7 +32,11 @@ type Plan struct {
 	Rate      time.Duration // between tasks; default 5 ms
 	Odds      float64       // of a crash at each crash point; default 1 in 400
 	Break     string        // what is broken on purpose
-	Brisk     bool          // faults come faster
+	// Faults are done instead of those that follow from the seed, until ctx ends.
+	Faults func(ctx context.Context, r *run)
+	// LateWorkers come only when there is a backlog.
+	LateWorkers bool
+	Brisk       bool // faults come faster
 	// Quiet is how long nothing may happen before the work counts as done.
 	Quiet time.Duration // default 2 s
 	// Patience is how long the work may take after everything has healed.
@@ -48,7 +52,7 @@ func (p Plan) filled() Plan {
 	}
 	setDefault(&p.Keys, 8)
 	setDefault(&p.Rate, 5*time.Millisecond)
-	setDefault(&p.Odds, 1.0/400)
+	setDefault(&p.Odds, 1.0/400) // a negative one means never
 	setDefault(&p.Quiet, 2*time.Second)
 	setDefault(&p.Patience, 2*time.Minute)
 	return p
@@ -157,21 +161,34 @@ func freeAddress(tb testing.TB) string {
 
 // play runs the workload and the faults, heals, and waits for the end of the work.
 func (r *run) play(w role) {
-	for i := range r.plan.Workers {
-		w.Name = "worker-" + strconv.Itoa(i)
-		r.workers = append(r.workers, supervise(w))
+	if !r.plan.LateWorkers {
+		r.startWorkers(w)
 	}
 	defer r.stopWorkers()
 	ctx, stop := context.WithTimeout(r.tb.Context(), r.plan.For)
 	defer stop()
 	var producing sync.WaitGroup
 	producing.Go(func() { r.produce(ctx, w) })
-	r.tease(ctx, r.plan.Seed)
+	if r.plan.Faults != nil {
+		r.plan.Faults(ctx, r)
+	} else {
+		r.tease(ctx, r.plan.Seed)
+	}
 	producing.Wait()
+	if r.plan.LateWorkers {
+		r.startWorkers(w)
+	}
 	for _, each := range r.workers {
 		each.calm()
 	}
 	r.awaitEnd()
+}
+
+func (r *run) startWorkers(w role) {
+	for i := range r.plan.Workers {
+		w.Name = "worker-" + strconv.Itoa(i)
+		r.workers = append(r.workers, supervise(w))
+	}
 }
 
 func (r *run) stopWorkers() {

@@ -215,7 +215,11 @@ func (w *worker) refine(ctx context.Context, p Part) (Result, error) {
 	if p.Sum != sum(p.Said) {
 		r.Sum = "bad"
 	}
-	return r, pause(ctx, time.Millisecond)
+	hold := time.Millisecond
+	if w.role.Break == noTokens { // so that a pause meets handlers
+		hold = 150 * time.Millisecond
+	}
+	return r, pause(ctx, hold)
 }
 
 // sink has the effect, under a key that is the same for every attempt.

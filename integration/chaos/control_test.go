@@ -1,0 +1,73 @@
+package chaos
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestControls breaks one mechanism each and does what it is there for: if the
+// checker does not find it, the green runs prove nothing.
+func TestControls(t *testing.T) {
+	t.Parallel()
+	doubled := func(v *Verdict) int { return len(v.Doubled) }
+	lost := func(v *Verdict) int { return len(v.Lost) }
+	for name, control := range map[string]struct {
+		faults func(ctx context.Context, r *run)
+		found  func(v *Verdict) int
+	}{
+		noRecords:    {each(killing), doubled},
+		ackFirst:     {each(killing), lost},
+		markFirst:    {each(killing), lost},
+		noTokens:     {each(pausing), doubled},
+		startNewest:  {func(context.Context, *run) {}, lost},
+		forgetBroker: {each(func(_ context.Context, r *run) { r.server.Kill(r.tb); r.server.Start(r.tb) }), lost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var v *Verdict
+			for seed := range uint64(3) { // what has to be met is met by chance
+				v = Run(t, Plan{
+					Transport: redisKind, Seed: seed, For: 6 * time.Second, Lease: time.Second, Odds: oddsOf(name), Break: name,
+					Faults: control.faults, LateWorkers: name == startNewest, Patience: 30 * time.Second, Rate: rateOf(name),
+				})
+				t.Logf("%s:\n%v", name, v)
+				if control.found(v) > 0 {
+					return
+				}
+			}
+			t.Errorf("the checker does not find what %q breaks", name)
+		})
+	}
+}
+
+// oddsOf are those of crashes: only where they show what is broken.
+func oddsOf(name string) float64 {
+	switch name {
+	case noRecords, markFirst:
+		return 1.0 / 50
+	default:
+		return -1
+	}
+}
+
+// rateOf leaves slow handlers the time that they take.
+func rateOf(name string) time.Duration {
+	if name == noTokens {
+		return 40 * time.Millisecond
+	}
+	return 0
+}
+
+// each repeats a fault until ctx ends.
+func each(fault func(ctx context.Context, r *run)) func(ctx context.Context, r *run) {
+	return func(ctx context.Context, r *run) {
+		for pause(ctx, time.Second) == nil {
+			fault(ctx, r)
+		}
+	}
+}
+
+func killing(_ context.Context, r *run) { r.workers[0].kill() }
+
+func pausing(ctx context.Context, r *run) { r.workers[0].pause(ctx, 3*r.plan.Lease) }
