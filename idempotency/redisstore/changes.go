@@ -25,7 +25,7 @@ func (s *Store) Update(ctx context.Context, changes []idempotency.Change) ([]err
 	if len(changes) == 0 {
 		return nil, s.usable()
 	}
-	u := &updates{store: s, changes: changes, outputs: make([][]byte, 0)}
+	u := &updates{store: s, changes: changes}
 	u.prepare()
 	err := s.run(ctx, task{
 		script: updateScript, count: len(changes), parts: 3, limit: true, well: holds,
@@ -96,7 +96,7 @@ func (u *updates) fail(i int, err error) {
 
 // item is where change i goes; nil: it is refused already.
 func (u *updates) item(i int) (*idempotency.Key, time.Duration) {
-	if u.errs != nil && u.errs[i] != nil {
+	if len(u.errs) > 0 && u.errs[i] != nil {
 		return nil, 0
 	}
 	return &u.changes[i].Key, u.changes[i].TTL

@@ -1,6 +1,6 @@
 // Package redisstore keeps idempotency records on a Redis: a single server, one
-// that sentinels name, or a Redis Cluster. It is tested with Redis 7.0 and needs
-// 6.2.
+// that sentinels name, or a Redis Cluster. It is tested with Redis 7.0; Open
+// refuses what is older than 6.2.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
 //	store := redisstore.New(client, nil)
@@ -15,7 +15,8 @@
 // by itself. A batch is one script on a single server, one for each bucket that it
 // touches on a Cluster, sent together: one round trip. Leases and the time to live
 // are measured by the server's clock. A settled record takes about 190 bytes of the
-// server's memory. Outputs beyond 64 KiB have a key of their own beside the record
+// server's memory, and nothing but that memory bounds how many there are: max_records
+// does not apply. Outputs beyond 64 KiB have a key of their own beside the record
 // until they are published.
 //
 // Duplicates are told as long as the server keeps what it confirmed. Without

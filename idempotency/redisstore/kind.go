@@ -8,8 +8,8 @@ import (
 	"github.com/anywire/anywire/idempotency"
 )
 
-// Kind is `kind: redis` of a store's entry, and the store of a Redis transport: [Open] with
-// the entry's keys as [Options], or [New] on the transport's client.
+// Kind is `kind: redis` of a store's entry, and the store of a Redis transport:
+// [Open] with the entry's keys as [Options], or [New] on the transport's client.
 func Kind() idempotency.Kind {
 	return idempotency.NewKind("redis",
 		func(ctx context.Context, o Options, s idempotency.Shared) (idempotency.Store, error) {
@@ -22,6 +22,9 @@ func Kind() idempotency.Kind {
 				return nil, nil
 			}
 			store := New(c, &Options{Prefix: s.Prefix, Logger: s.Logger})
-			return store, store.usable()
+			if err := store.usable(); err != nil {
+				return nil, err
+			}
+			return store, nil
 		})
 }

@@ -117,7 +117,7 @@ func (s *Store) Close(ctx context.Context) error {
 	again := s.closed
 	s.closed = true
 	s.mu.Unlock()
-	if again || s.err != nil {
+	if again {
 		return nil
 	}
 	var err error

@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -215,8 +214,7 @@ func TestBatchesOfAllSorts(t *testing.T) {
 			list[i].Key.Scope = []string{"a/b", "c/d", "{x}/ }\n%"}[i%3]
 			list[i].TTL = time.Duration(1+i%2) * time.Hour
 		}
-		list = append(list, list[0]) // once more: the same token
-		list = append(list, list[1])
+		list = append(list, list[0], list[1]) // once more: with the same token, and with another
 		list[len(list)-1].Token = idempotency.NewToken()
 		verdicts := begin(t, s, list...)
 		for i, v := range verdicts {
@@ -294,7 +292,7 @@ func TestKind(t *testing.T) {
 		if want := []idempotency.State{idempotency.Acquired, idempotency.Busy}[i]; err != nil || v[0].State != want {
 			t.Errorf("%v, %v, want %v", v, err, want)
 		}
-		if err := s.(idempotency.Closer).Close(t.Context()); err != nil { //nolint:forcetypeassert // both are a *Store
+		if err := s.(idempotency.Closer).Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if _, err := s.Begin(t.Context(), []idempotency.Claim{cl}); err == nil {
@@ -318,7 +316,7 @@ func TestClientsThatCannotBe(t *testing.T) {
 		wantError(t, err, "options of a Redis store")
 		_, err = s.Update(t.Context(), []idempotency.Change{{Op: idempotency.Settle}})
 		wantError(t, err, "options of a Redis store")
-		if err := s.Close(context.Background()); err != nil { //nolint:usetesting // it does not matter which
+		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}

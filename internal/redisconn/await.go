@@ -81,13 +81,13 @@ func (c Config) try(ctx context.Context, client redis.UniversalClient) (*Server,
 		return nil, err
 	}
 	if err := s.TooOld(); err != nil {
-		return nil, Final{err}
+		return nil, finalError{err}
 	}
 	switch {
 	case s.Mode == "sentinel":
-		return nil, Final{errors.New("this is a Sentinel: name it in sentinel.addresses")}
+		return nil, finalError{errors.New("this is a Sentinel: name it in sentinel.addresses")}
 	case s.Mode == "cluster" && !c.Cluster:
-		return nil, Final{errors.New("this is a node of a Redis Cluster: set cluster: true")}
+		return nil, finalError{errors.New("this is a node of a Redis Cluster: set cluster: true")}
 	case s.Role == "slave" && !c.Cluster:
 		return nil, fmt.Errorf("this is a replica of %s:%s: connect to that, or let sentinels name the master",
 			s.Fields["master_host"], s.Fields["master_port"])

@@ -49,7 +49,7 @@ type Sentinel struct {
 const MostConnectTimeout = 10 * time.Second
 
 const (
-	// NoRetry, as MaxRetries, keeps go-redis from sending a command again whose
+	// NoRetry keeps go-redis, as its MaxRetries, from sending a command again whose
 	// reply was lost.
 	NoRetry = -1
 	// AnswerWithin is how long a command that does not block may take.

@@ -39,7 +39,7 @@ func IsFinal(err error) bool {
 		return !IsPassing(err)
 	}
 	var (
-		own         Final
+		own         finalError
 		certificate *tls.CertificateVerificationError
 		plain       tls.RecordHeaderError
 	)
@@ -49,7 +49,7 @@ func IsFinal(err error) bool {
 	return errors.Is(err, redis.ErrClosed) || errors.As(err, &own) || errors.As(err, &certificate) || errors.As(err, &plain)
 }
 
-// Final is an error that waiting does not cure.
-type Final struct{ error }
+// finalError is one that waiting does not cure.
+type finalError struct{ error }
 
-func (f Final) Unwrap() error { return f.error }
+func (f finalError) Unwrap() error { return f.error }
