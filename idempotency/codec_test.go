@@ -184,7 +184,8 @@ func FuzzRecord(f *testing.F) {
 		f.Add(marshalRecord(f, r))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		if err, _ := readAll(t, doc); err != nil {
+		unread, _ := readAll(t, doc)
+		if unread != nil {
 			return
 		}
 		var first, second idempotency.Record
@@ -205,7 +206,8 @@ func FuzzOutputs(f *testing.F) {
 		f.Add(idempotency.MarshalOutputs(sampleOutputs()[:n]))
 	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		if _, err := readAll(t, doc); err != nil {
+		_, unread := readAll(t, doc)
+		if unread != nil {
 			return
 		}
 		first, err := idempotency.UnmarshalOutputs(doc)

@@ -139,9 +139,9 @@ func (g *Guard) Renew(ctx context.Context, works []*Work) (lost []*Work, err err
 	if err != nil {
 		return nil, err
 	}
-	for i, each := range errs {
-		if errors.Is(each, ErrFenced) {
-			lost = append(lost, works[i])
+	for i, w := range works {
+		if i < len(errs) && errors.Is(errs[i], ErrFenced) {
+			lost = append(lost, w)
 		}
 	}
 	return lost, nil

@@ -38,7 +38,11 @@ func TestGuardTakesMessagesThroughTheirRecords(t *testing.T) {
 			if _, v, _ := g.Begin(ctx, message("1"), false); v.State != idempotency.Done || ids(v.Outputs) != "a" {
 				t.Errorf("afterwards: %v, outputs %q", v.State, ids(v.Outputs))
 			}
-			if err := g.Settle(ctx, message("1")); err != nil {
+			key, err := g.Key(message("1"))
+			if err != nil || key != work.Key() || g.Immediate() != (name == "single") {
+				t.Errorf("the key is %v, error %v, want %v; immediate: %v", key, err, work.Key(), g.Immediate())
+			}
+			if err := g.Settle(ctx, key); err != nil {
 				t.Error(err)
 			}
 			if _, v, _ := g.Begin(ctx, message("1"), false); v.State != idempotency.Done || len(v.Outputs) > 0 {
@@ -93,6 +97,9 @@ func TestRenewSaysThatTheStoreIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.setDown(true)
+	if err := g.Settle(t.Context(), work.Key()); !errors.Is(err, errDown) {
+		t.Errorf("Settle: error %v, want the store's", err)
+	}
 	if lost, err := g.Renew(t.Context(), []*idempotency.Work{work}); len(lost) > 0 || !errors.Is(err, errDown) {
 		t.Errorf("lost %v, error %v, want the store's", lost, err)
 	}

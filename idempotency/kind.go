@@ -59,12 +59,12 @@ func (k kind[O]) OpenStore(ctx context.Context, options any, s Shared) (Store, e
 	var o O
 	switch given := options.(type) {
 	case nil:
-	case O:
-		o = given
 	case *O:
 		if given != nil {
 			o = *given
 		}
+	case O:
+		o = given
 	default:
 		return nil, fmt.Errorf("options of store kind %q are a %T: use %T", k.name, options, o)
 	}

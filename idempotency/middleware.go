@@ -91,17 +91,26 @@ func (w *Work) run(ctx context.Context, in *envelope.Envelope, next envelope.Han
 	settle := context.WithoutCancel(ctx)
 	switch {
 	case err == nil:
-		if err = w.Complete(settle, outs); errors.Is(err, ErrFenced) {
-			err = &envelope.Error{Code: envelope.LeaseLost, Err: err}
-		}
-		if err != nil {
-			return nil, err
-		}
-		return outs, nil
+		return w.completed(settle, outs)
 	case errors.Is(err, envelope.Rejected):
 		return nil, errors.Join(err, w.Fail(settle, &Failure{Reason: envelope.Rejected, Message: err.Error()}))
 	default:
 		return nil, errors.Join(err, w.Release(settle, true))
+	}
+}
+
+// completed is the end of an attempt that succeeded, if it can be recorded.
+func (w *Work) completed(ctx context.Context, outs []*envelope.Envelope) ([]*envelope.Envelope, error) {
+	err := w.Complete(ctx, outs)
+	switch {
+	case err == nil:
+		return outs, nil
+	case errors.Is(err, ErrFenced):
+		return nil, &envelope.Error{Code: envelope.LeaseLost, Err: err}
+	case errors.Is(err, ErrRolledBack), errors.Is(err, envelope.TooLarge):
+		return nil, errors.Join(err, w.Release(ctx, true)) // to wait for the lease would change nothing
+	default:
+		return nil, err
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -22,7 +23,9 @@ func ids(outs []*envelope.Envelope) string {
 }
 
 func TestADuplicateGetsTheRecordedOutputs(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		for _, h := range []envelope.Handler{answer("a", "b"), never(t), never(t)} {
 			outs, err := handle(t.Context(), store, message("1"), h)
 			if ids(outs) != "a b" || err != nil {
@@ -39,7 +42,9 @@ func TestADuplicateGetsTheRecordedOutputs(t *testing.T) {
 }
 
 func TestADuplicateInProgressComesAgainLater(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		_, err := handle(t.Context(), store, message("1"), func(ctx context.Context, in *envelope.Envelope) ([]*envelope.Envelope, error) {
 			_, err := handle(ctx, store, in, never(t))
 			wantCode(t, err, envelope.Retry)
@@ -56,7 +61,9 @@ func TestADuplicateInProgressComesAgainLater(t *testing.T) {
 }
 
 func TestAFailedAttemptIsCountedAndRepeated(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		broken := errors.New("broken")
 		for range 2 {
 			if err := attempt(t, store, func(context.Context) error { return broken }); !errors.Is(err, broken) {
@@ -71,7 +78,9 @@ func TestAFailedAttemptIsCountedAndRepeated(t *testing.T) {
 }
 
 func TestARejectedMessageStaysFailed(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		err := attempt(t, store, func(context.Context) error { return envelope.Reject(errors.New("no such order")) })
 		wantCode(t, err, envelope.Rejected)
 		_, err = handle(t.Context(), store, message("1"), never(t))
@@ -83,7 +92,9 @@ func TestARejectedMessageStaysFailed(t *testing.T) {
 }
 
 func TestAnotherBodyUnderTheSameKeyIsRejected(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		if _, err := handle(t.Context(), store, message("1"), answer("a")); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +119,9 @@ func (unreadable) Begin(context.Context, []idempotency.Claim) ([]idempotency.Ver
 }
 
 func TestADamagedRecordIsRejected(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		_, err := handle(t.Context(), unreadable{store}, message("1"), never(t))
 		wantCode(t, err, envelope.Rejected)
 		wantCode(t, err, envelope.BrokenRecord)
@@ -120,7 +133,9 @@ func TestADamagedRecordIsRejected(t *testing.T) {
 
 // Keys that a message does not have are final: it would never have one.
 func TestAMessageWithoutAKeyIsRejected(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		missing := errors.New("field order.id is missing")
 		for name, key := range map[string]func(*envelope.Envelope) (string, error){
 			"empty": func(*envelope.Envelope) (string, error) { return "", nil },
@@ -148,7 +163,9 @@ func TestAMessageWithoutAKeyIsRejected(t *testing.T) {
 }
 
 func TestAStoreThatIsDownStopsHandling(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		store.setDown(true)
 		_, err := handle(t.Context(), store, message("1"), never(t))
 		if !errors.Is(err, errDown) || errors.Is(err, envelope.Rejected) {
@@ -173,24 +190,33 @@ func TestAStoreThatIsDownStopsHandling(t *testing.T) {
 }
 
 func TestOutputsThatDoNotFitAreAnError(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
-		store.refuses(idempotency.Complete, &envelope.Error{Code: envelope.TooLarge})
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
+		store.limit = 1
 		outs, err := handle(t.Context(), store, message("1"), answer("a"))
 		wantCode(t, err, envelope.TooLarge)
 		if len(outs) > 0 {
 			t.Errorf("outputs %q are published without a record", ids(outs))
+		}
+		_, v, err := idempotency.NewGuard(store, nil).Begin(t.Context(), message("1"), false)
+		if v.State != idempotency.Acquired || v.Attempts != 1 || err != nil {
+			t.Errorf("the next delivery is %v after %d attempts, error %v, want acquired at once", v.State, v.Attempts, err)
 		}
 	})
 }
 
 // However a handler leaves, its record is released, as an attempt.
 func TestAHandlerThatDoesNotReturnReleases(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(){
 		"panic":  func() { panic("oh") },
 		"goexit": runtime.Goexit,
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, store *remote) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newRemote()
 				ended := make(chan any)
 				go func() {
 					var v any
@@ -211,7 +237,9 @@ func TestAHandlerThatDoesNotReturnReleases(t *testing.T) {
 }
 
 func TestASlowHandlerKeepsItsLease(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		err := attempt(t, store, func(ctx context.Context) error {
 			for range 20 {
 				<-time.After(lease / 2)
@@ -229,7 +257,9 @@ func TestASlowHandlerKeepsItsLease(t *testing.T) {
 
 // A caller that gives up does not take the lease from a handler that tidies up.
 func TestACancelledHandlerKeepsItsLease(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		ctx, cancel := context.WithCancel(t.Context())
 		_, err := handle(ctx, store, message("1"), func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 			cancel()
@@ -248,12 +278,15 @@ func TestACancelledHandlerKeepsItsLease(t *testing.T) {
 }
 
 func TestALostLeaseEndsTheHandler(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(store *remote){
 		"the store is down": func(store *remote) { store.setDown(true) },
 		"taken over":        func(store *remote) { store.refuses(idempotency.Extend, idempotency.ErrFenced) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, store *remote) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newRemote()
 				begun := time.Now()
 				outs, err := handle(t.Context(), store, message("1"), func(ctx context.Context, _ *envelope.Envelope) ([]*envelope.Envelope, error) {
 					lose(store)
@@ -279,7 +312,9 @@ func TestALostLeaseEndsTheHandler(t *testing.T) {
 
 // One missed beat is no loss.
 func TestAShortOutageIsSurvived(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		err := attempt(t, store, func(ctx context.Context) error {
 			store.setDown(true)
 			<-time.After(lease / 2)
@@ -307,8 +342,11 @@ func TestRejectExplainsEveryVerdict(t *testing.T) {
 	t.Parallel()
 	in := message("1")
 	for _, v := range []idempotency.Verdict{
-		{State: idempotency.Failed}, {State: idempotency.Failed, Failure: &idempotency.Failure{Reason: "quota", Message: "why"}},
-		{State: idempotency.Mismatch}, {State: idempotency.Broken}, {State: 99},
+		{State: idempotency.Failed},
+		{State: idempotency.Failed, Failure: &idempotency.Failure{Reason: "quota", Message: "why"}},
+		{State: idempotency.Mismatch},
+		{State: idempotency.Broken},
+		{State: 99},
 	} {
 		if err := v.Reject(in); err == nil || err.Error() == "" {
 			t.Errorf("%v: error %v", v.State, err)

@@ -3,11 +3,10 @@ package idempotency_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -23,6 +22,7 @@ type remote struct {
 	mu      sync.Mutex
 	down    bool
 	refuse  map[idempotency.Op]error // answers to single changes
+	limit   int                      // so many outputs are too large; 0: none are
 	changes []idempotency.Change
 }
 
@@ -61,39 +61,38 @@ func (r *remote) Update(ctx context.Context, changes []idempotency.Change) ([]er
 		return nil, errDown
 	}
 	r.changes = append(r.changes, changes...)
-	errs, err := r.memory.Update(ctx, changes)
-	for i, c := range changes {
-		if refused := r.refuse[c.Op]; refused != nil {
+	errs := make([]error, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		switch refused := r.refuse[c.Op]; {
+		case refused != nil:
 			errs[i] = refused
+		case r.limit > 0 && len(c.Outputs) >= r.limit:
+			errs[i] = &envelope.Error{Code: envelope.TooLarge}
+		default:
+			errs[i] = r.memory.UpdateOne(ctx, c)
 		}
 	}
 	if slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
-		return errs, err
+		return errs, nil
 	}
-	return nil, err // all hold
+	return nil, nil // all hold
 }
 
 // did says which changes were made, in order.
 func (r *remote) did() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ops := []idempotency.Op{}
+	var ops []string
 	for _, c := range r.changes {
-		ops = append(ops, c.Op)
+		ops = append(ops, c.Op.String())
 	}
-	return fmt.Sprint(ops)
+	return strings.Join(ops, " ")
 }
 
 // message is the input of most tests.
 func message(id string) *envelope.Envelope {
 	return &envelope.Envelope{ID: id, Source: "/s", Type: "order", SchemaVersion: 1, Data: []byte(`{"id":"` + id + `"}`)}
-}
-
-// bubble runs a test of a handler behind the middleware.
-func bubble(t *testing.T, test func(t *testing.T, store *remote)) {
-	t.Helper()
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) { test(t, newRemote()) })
 }
 
 // handle gives a message to a handler behind the middleware.

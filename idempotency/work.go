@@ -20,8 +20,7 @@ type Work struct {
 	began time.Time
 
 	mu     sync.Mutex
-	steps  map[string][]byte // results, those of earlier attempts included; shared until one is added
-	own    bool              // steps is this work's own
+	steps  map[string][]byte // results of earlier attempts; shared
 	called map[string]bool   // steps of this attempt
 	tx     Committer
 	over   bool
@@ -177,7 +176,9 @@ func Step[T any](ctx context.Context, name string, fn func(ctx context.Context) 
 	}
 	if kept, ok := w.step(name); ok {
 		if err := json.Unmarshal(kept, &result); err != nil {
-			return result, &envelope.Error{Code: envelope.Invalid, Message: fmt.Sprintf("step %q: what was recorded is no %T", name, result), Err: err}
+			return result, &envelope.Error{
+				Code: envelope.Invalid, Message: fmt.Sprintf("step %q: what was recorded is no %T", name, result), Err: err,
+			}
 		}
 		return result, nil
 	}

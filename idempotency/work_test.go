@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -25,7 +26,9 @@ func value(runs *int, v string) func(context.Context) (string, error) {
 }
 
 func TestAStepRunsOnceForAMessage(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		runs := 0
 		for i := range 4 {
 			err := attempt(t, store, func(ctx context.Context) error {
@@ -54,7 +57,9 @@ func TestAStepRunsOnceForAMessage(t *testing.T) {
 }
 
 func TestAStepSurvivesADeath(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		g := idempotency.NewGuard(store, nil)
 		work, _, err := g.Begin(t.Context(), message("1"), false)
 		if err != nil {
@@ -79,7 +84,9 @@ func TestAStepSurvivesADeath(t *testing.T) {
 }
 
 func TestAStepsErrorIsNotKept(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		for _, fails := range []bool{true, true, false} {
 			err := attempt(t, store, func(ctx context.Context) error {
 				_, err := idempotency.Step(ctx, "search", func(context.Context) (int, error) {
@@ -108,7 +115,9 @@ func TestStepMisuse(t *testing.T) {
 			t.Errorf("error %v, want one that names the step and says %q", err, text)
 		}
 	}
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		var kept context.Context //nolint:fatcontext // that is the mistake
 		err := attempt(t, store, func(ctx context.Context) error {
 			kept = ctx
@@ -135,7 +144,9 @@ func TestStepMisuse(t *testing.T) {
 
 // A step whose result changed its type between two versions of a program.
 func TestAStepOfAnotherTypeIsAnError(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		runs := 0
 		_ = attempt(t, store, func(ctx context.Context) error {
 			_, err := idempotency.Step(ctx, "search", value(&runs, "found"))
@@ -155,7 +166,9 @@ func TestAStepOfAnotherTypeIsAnError(t *testing.T) {
 }
 
 func TestAStepOfALostAttemptSaysSo(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		err := attempt(t, store, func(ctx context.Context) error {
 			store.refuses(idempotency.Remember, idempotency.ErrFenced)
 			_, err := idempotency.Step(ctx, "search", func(context.Context) (int, error) { return 1, nil })
@@ -175,7 +188,9 @@ func TestAStepOfALostAttemptSaysSo(t *testing.T) {
 }
 
 func TestStepsOfSeveralGoroutines(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		const n = 20
 		for i := range 2 {
 			var mu sync.Mutex
@@ -221,7 +236,9 @@ func effectKey(t *testing.T, store idempotency.Store, group string, in *envelope
 }
 
 func TestEffectKeysAreOfTheMessage(t *testing.T) {
-	bubble(t, func(t *testing.T, store *remote) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newRemote()
 		key := effectKey(t, store, "g", message("1"), "charge")
 		if !regexp.MustCompile(`^[A-Z2-7]{52}$`).MatchString(key) {
 			t.Errorf("the key is %q", key)
@@ -280,6 +297,7 @@ func (tx *transaction) Rollback(context.Context) error {
 }
 
 func TestATransactionEndsWithItsAttempt(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
 	for _, c := range []struct {
 		name           string
@@ -287,15 +305,18 @@ func TestATransactionEndsWithItsAttempt(t *testing.T) {
 		ended, changes string
 		want           error
 	}{
-		{name: "success", ended: "commit complete", changes: "[]"},
-		{name: "failure", result: errAgain, ended: "rollback", changes: "[release]", want: errAgain},
-		{name: "reject", result: envelope.Reject(errAgain), ended: "rollback", changes: "[fail]", want: envelope.Rejected},
-		{name: "no commit", tx: broken, ended: "commit complete", changes: "[]", want: broken},
-		{name: "no rollback", result: errAgain, tx: broken, ended: "rollback", changes: "[release]", want: broken},
-		{name: "fenced", tx: idempotency.ErrFenced, ended: "commit complete", changes: "[]", want: envelope.LeaseLost},
+		{name: "success", ended: "commit complete", changes: ""},
+		{name: "failure", result: errAgain, ended: "rollback", changes: "release", want: errAgain},
+		{name: "reject", result: envelope.Reject(errAgain), ended: "rollback", changes: "fail", want: envelope.Rejected},
+		{name: "no commit", tx: broken, ended: "commit complete", changes: "release", want: broken},
+		{name: "rolled back", tx: broken, ended: "commit complete", changes: "release", want: idempotency.ErrRolledBack},
+		{name: "no rollback", result: errAgain, tx: broken, ended: "rollback", changes: "release", want: broken},
+		{name: "fenced", tx: idempotency.ErrFenced, ended: "commit complete", changes: "", want: envelope.LeaseLost},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, store *remote) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newRemote()
 				tx, opened := &transaction{err: c.tx}, 0
 				open := func() (idempotency.Committer, error) { opened++; return tx, nil }
 				var work *idempotency.Work
@@ -329,7 +350,7 @@ func TestWorkWithoutARecordChangesNothing(t *testing.T) {
 	w := idempotency.NewGuard(nil, nil).Bare(message("1"))
 	ctx := t.Context()
 	for what, err := range map[string]error{
-		"Complete": w.Complete(ctx, nil), "Settle": w.Settle(ctx), "Release": w.Release(ctx, true), "Fail": w.Fail(ctx, nil),
+		"Complete": w.Complete(ctx, nil), "Release": w.Release(ctx, true), "Fail": w.Fail(ctx, nil),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/anywire/anywire/idempotency"
@@ -140,8 +141,8 @@ func stepAnyBytes(e *env) {
 	c := e.claim("a")
 	e.w.acquire(c)
 	var changes []idempotency.Change
-	for i := 0; i < len(all); i += 2 {
-		changes = append(changes, remember(c, all[i], all[i+1]))
+	for pair := range slices.Chunk(all, 2) {
+		changes = append(changes, remember(c, pair[0], pair[1]))
 	}
 	for i := range 30 {
 		name := fmt.Sprintf("step %d", i)

@@ -152,7 +152,8 @@ func claimContext(e *env) {
 		ended <- err
 	}()
 	select {
-	case <-ended:
+	case err := <-ended:
+		e.Logf("Begin under a context that has ended: %v", err)
 	case <-e.within(e.h.Patience).Done():
 		e.Fatalf("Begin did not return within %v after its context had ended", e.h.Patience)
 	}

@@ -273,17 +273,19 @@ func (w *worker) update(changes ...idempotency.Change) []error {
 // do expects that all changes hold.
 func (w *worker) do(changes ...idempotency.Change) {
 	w.Helper()
-	for i, err := range w.update(changes...) {
-		w.mustf(err, "change %d of %d: %s", i+1, len(changes), changes[i].Op)
+	errs := w.update(changes...)
+	for i, c := range changes {
+		w.mustf(errs[i], "change %d of %d: %s", i+1, len(changes), c.Op)
 	}
 }
 
 // fenced expects that none holds.
 func (w *worker) fenced(changes ...idempotency.Change) {
 	w.Helper()
-	for i, err := range w.update(changes...) {
-		if !errors.Is(err, idempotency.ErrFenced) {
-			w.Errorf("%s by a token that does not hold the record: error %v, want ErrFenced", changes[i].Op, err)
+	errs := w.update(changes...)
+	for i, c := range changes {
+		if !errors.Is(errs[i], idempotency.ErrFenced) {
+			w.Errorf("%s by a token that does not hold the record: error %v, want ErrFenced", c.Op, errs[i])
 		}
 	}
 }
@@ -300,8 +302,8 @@ func (e *env) wantNumbers(v idempotency.Verdict, attempts, deaths, alone int) {
 func (e *env) wantSteps(v idempotency.Verdict, pairs ...string) {
 	e.Helper()
 	want := map[string][]byte{}
-	for i := 0; i < len(pairs); i += 2 {
-		want[pairs[i]] = []byte(pairs[i+1])
+	for pair := range slices.Chunk(pairs, 2) {
+		want[pair[0]] = []byte(pair[1])
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if got, ok := v.Steps[name]; !ok || !bytes.Equal(got, want[name]) {

@@ -79,8 +79,8 @@ func (e *env) zombie(name string) (old, current idempotency.Claim, holder *worke
 
 func fenceZombie(e *env, op idempotency.Op) {
 	old, current, holder := e.zombie("a")
-	for _, make := range ended(e) {
-		if ch := make(old); ch.Op == op {
+	for _, by := range ended(e) {
+		if ch := by(old); ch.Op == op {
 			e.w.fenced(ch, ch)
 			holder.fenced(ch)
 		}
@@ -101,8 +101,8 @@ func fenceAfterRelease(e *env) {
 	e.w.do(release(old, true))
 	current, other := again(old), e.process()
 	other.acquire(current)
-	for _, make := range ended(e) {
-		e.w.fenced(make(old))
+	for _, by := range ended(e) {
+		e.w.fenced(by(old))
 	}
 	other.do(release(current, true))
 	v := other.acquire(again(current))
@@ -132,8 +132,8 @@ func fenceOneEnd(e *env) {
 		c := e.claim(names[i])
 		e.w.acquire(c)
 		e.w.do(end(c)...)
-		for _, make := range ended(e) {
-			if ch := make(c); ch.Op != end(c)[0].Op {
+		for _, by := range ended(e) {
+			if ch := by(c); ch.Op != end(c)[0].Op {
 				e.w.fenced(ch)
 			}
 		}
@@ -154,8 +154,8 @@ func fenceOneEnd(e *env) {
 
 func fenceNothing(e *env) {
 	c := e.claim("a")
-	for _, make := range ended(e) {
-		e.w.fenced(make(c))
+	for _, by := range ended(e) {
+		e.w.fenced(by(c))
 	}
 	v := e.w.acquire(again(c))
 	e.wantNumbers(v, 0, 0, 0)
@@ -169,8 +169,8 @@ func fenceAfterExpiry(e *env) {
 	e.pause(e.h.TTL + e.h.TTL/4)
 	current := again(e.claim("a"))
 	e.w.acquire(current)
-	for _, make := range ended(e) {
-		e.w.fenced(make(old))
+	for _, by := range ended(e) {
+		e.w.fenced(by(old))
 	}
 	e.process().busy(again(current))
 	e.w.do(complete(current))
@@ -180,14 +180,14 @@ func fenceAfterLoss(e *env) {
 	old := e.claim("a")
 	e.w.acquire(old)
 	e.h.Forget(e.TB, old.Key)
-	for _, make := range ended(e) {
-		e.w.fenced(make(old))
+	for _, by := range ended(e) {
+		e.w.fenced(by(old))
 	}
 	e.w.do(settle(old))
 	current, other := again(old), e.process()
 	e.wantNumbers(other.acquire(current), 0, 0, 0)
-	for _, make := range ended(e) {
-		e.w.fenced(make(old))
+	for _, by := range ended(e) {
+		e.w.fenced(by(old))
 	}
 	other.do(complete(current, e.output(0)))
 	e.wantOutputs(e.w.want(again(old), idempotency.Done), e.output(0))

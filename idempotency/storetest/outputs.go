@@ -105,11 +105,11 @@ func (e *env) wantOutputs(v idempotency.Verdict, want ...*envelope.Envelope) {
 	if len(v.Outputs) != len(want) {
 		e.Fatalf("%s, want %d outputs", show(v), len(want))
 	}
-	for i, out := range v.Outputs {
-		if out == nil {
+	for i, one := range want {
+		if v.Outputs[i] == nil {
 			e.Fatalf("output %d is nil", i)
 		}
-		for _, difference := range differences(out, want[i]) {
+		for _, difference := range differences(v.Outputs[i], one) {
 			e.Errorf("output %d: %s", i, difference)
 		}
 	}
@@ -127,7 +127,8 @@ func differences(got, want *envelope.Envelope) []string {
 		case []byte:
 			a, _ := x.([]byte)
 			if !bytes.Equal(a, b) || (a == nil) != (b == nil) {
-				all = append(all, fmt.Sprintf("%s of %d bytes (nil: %v), want %d (nil: %v), or they differ", field.Name, len(a), a == nil, len(b), b == nil))
+				all = append(all, fmt.Sprintf("%s of %d bytes (nil: %v), want %d (nil: %v), or they differ",
+					field.Name, len(a), a == nil, len(b), b == nil))
 			}
 		case time.Time:
 			if a, _ := x.(time.Time); !a.Equal(b) {

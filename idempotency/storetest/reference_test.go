@@ -236,7 +236,8 @@ func (v *view) read(key idempotency.Key) (r *idempotency.Record, e *entry, err e
 	case !time.Now().Before(e.expires):
 		return r, &entry{reborn: true}, nil
 	default:
-		return r, e, r.UnmarshalBinary(bytes.Clone(e.doc))
+		err = r.UnmarshalBinary(bytes.Clone(e.doc))
+		return r, e, err
 	}
 }
 
