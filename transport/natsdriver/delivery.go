@@ -15,13 +15,16 @@ import (
 type delivery struct {
 	msg driver.Message
 	src *source
-	seq uint64
+	seq uint64 // in the stream
+	num uint64 // among all deliveries of the consumer, of whatever position
 
 	// Under the source's lock.
 	reply     string
 	deadline  time.Time // by our clock, and never later than the server's
 	queued    bool      // Receive has not returned it yet
 	returning bool      // Settle is giving it back
+	acked     bool      // the server was told that it is done, and perhaps knows
+	finished  bool      // it does know, and Settle has not heard of it
 	recalled  bool      // it came again since recall asked
 }
 
@@ -32,7 +35,7 @@ func (s *source) newDelivery(m *nats.Msg) (*delivery, error) {
 	if !ok {
 		return nil, fmt.Errorf("delivery with the reply subject %q, which is none of JetStream's", m.Reply)
 	}
-	d := &delivery{src: s, seq: facts.seq, reply: m.Reply}
+	d := &delivery{src: s, seq: facts.seq, num: facts.num, reply: m.Reply}
 	d.msg = driver.Message{
 		Body: m.Data, Token: d, Shard: s.shard, Seq: facts.seq, Position: facts.position,
 		Published: time.Unix(0, facts.stamp), Deliveries: facts.deliveries,
@@ -48,6 +51,7 @@ type replyFacts struct {
 	deliveries int
 	seq        uint64
 	position   string // of seq, sharing the reply's memory
+	num        uint64
 	stamp      int64
 }
 
@@ -70,13 +74,14 @@ func parseReply(reply string) (replyFacts, bool) {
 	var f replyFacts
 	deliveries, rest, _ := strings.Cut(rest, ".")
 	f.position, rest, _ = strings.Cut(rest, ".")
-	_, rest, _ = strings.Cut(rest, ".")
+	num, rest, _ := strings.Cut(rest, ".")
 	stamp, _, _ := strings.Cut(rest, ".")
 	n, ok1 := number(deliveries)
 	seq, ok2 := number(f.position)
-	ts, ok3 := number(stamp)
-	f.deliveries, f.seq, f.stamp = int(n), seq, int64(ts)
-	return f, ok1 && ok2 && ok3
+	among, ok3 := number(num)
+	ts, ok4 := number(stamp)
+	f.deliveries, f.seq, f.num, f.stamp = int(n), seq, among, int64(ts)
+	return f, ok1 && ok2 && ok3 && ok4
 }
 
 // number reads decimal digits.

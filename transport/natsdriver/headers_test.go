@@ -102,7 +102,7 @@ func TestReplies(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []string{"$JS.ACK.s.c.2.22.3.1700000000000000000.4", "$JS.ACK.hub.AC123.s.c.2.22.3.1700000000000000000.4.random"} {
 		got, ok := parseReply(reply)
-		want := replyFacts{deliveries: 2, seq: 22, position: "22", stamp: 1700000000000000000}
+		want := replyFacts{deliveries: 2, seq: 22, position: "22", num: 3, stamp: 1700000000000000000}
 		if !ok || got != want {
 			t.Errorf("%s reads as %+v, %v; want %+v", reply, got, ok, want)
 		}

@@ -21,12 +21,16 @@ func compare(a, b uint64) int { return cmp.Compare(a, b) }
 // anything of it is dispatched, in the order of the stream.
 //
 // A new owner finds what the old one held: it gives all of it back in the old
-// one's name, so that it comes at once, and waits until the consumer's count of
-// unsettled messages equals its own. Deliveries that come out of order meanwhile
-// are sorted. ResetConsumer would do without the wait, and bring again what was
+// one's name, so that it comes at once, and waits until the server holds nothing
+// unsettled that is not here. Deliveries that come out of order meanwhile are
+// sorted. ResetConsumer would do without the wait, and bring again what was
 // acknowledged above the first unsettled message.
 func (s *source) take(ctx context.Context) error {
 	s.taken = false
+	s.mu.Lock()
+	s.forgetLapsed(time.Now())
+	before := s.finished
+	s.mu.Unlock()
 	s.disorder.Store(false)
 	if err := s.openInbox(); err != nil {
 		return err
@@ -43,17 +47,65 @@ func (s *source) take(ctx context.Context) error {
 		s.takenOver()
 		return nil
 	}
-	missing := info.NumAckPending - s.countOut(info.Delivered.Stream)
-	if missing <= 0 {
+	missing, perhaps, acked := s.compare(info, before)
+	switch {
+	case perhaps <= 0 && s.accounts(info):
 		s.sortReady()
-		s.taken, s.asserted = true, false
+		s.taken, s.asserted, s.num = true, false, info.Delivered.Consumer
 		return nil
+	case perhaps <= 0 || missing > 0:
+		return s.regain(ctx, info, missing)
+	default:
+		return s.confirm(ctx, acked)
 	}
+}
+
+// compare counts what the server has delivered, nobody has settled, and is not
+// here: missing at the least, perhaps at the most. The server tells numbers and no
+// positions, so what is here counts only if the server surely has it unsettled
+// too. An acknowledgement of which we heard nothing may have arrived: taken for
+// unsettled, it would stand in for a delivery that went astray, and what follows
+// that one would overtake it. before is how many had ended when the server was
+// asked.
+func (s *source) compare(info *jetstream.ConsumerInfo, before uint64) (missing, perhaps int, acked []*delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	here, ended := 0, int(s.finished-before)
+	for seq, d := range s.out {
+		switch {
+		case seq <= info.AckFloor.Stream: // settled, or gone from the stream
+			if d.acked {
+				s.finishUnheard(d)
+			}
+		case seq > info.Delivered.Stream: // forgotten by a server that was killed: it comes again
+		case d.acked:
+			acked = append(acked, d)
+		default:
+			here++
+		}
+	}
+	perhaps = info.NumAckPending - here
+	return perhaps - len(acked) - ended, perhaps, acked
+}
+
+// accounts reports whether a count may be trusted that finds nothing missing: no
+// delivery went astray, or all that is not here was given back, so that it comes
+// before anything new. An acknowledgement of a former owner, which arrives late,
+// could make up for the one that is missing.
+func (s *source) accounts(info *jetstream.ConsumerInfo) bool {
+	return s.asserted || info.Delivered.Consumer == s.num || info.NumAckPending == 0
+}
+
+// regain has the server deliver again what went astray, or was another owner's.
+func (s *source) regain(ctx context.Context, info *jetstream.ConsumerInfo, missing int) error {
 	if !s.asserted {
 		if err := s.d.handBackOthers(ctx, info, s.keeps); err != nil {
 			return err
 		}
 		s.asserted = true
+	}
+	if missing <= 0 {
+		return nil
 	}
 	if s.in.asked == 0 {
 		if err := s.ask(ctx, min(missing, cap(s.in.ch)/2)); err != nil {
@@ -62,6 +114,56 @@ func (s *source) take(ctx context.Context) error {
 	}
 	s.gather(ctx, missing)
 	return nil
+}
+
+// confirm tells acknowledgements again and waits until the server has them.
+func (s *source) confirm(ctx context.Context, acked []*delivery) error {
+	actions := s.acknowledgements(acked)
+	if len(actions) == 0 {
+		return nil // they have ended meanwhile: look again
+	}
+	if err := s.tellTogether(ctx, actions); err != nil {
+		return fmt.Errorf("acknowledge again: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range actions {
+		if s.out[a.d.seq] == a.d {
+			s.finishUnheard(a.d)
+		}
+	}
+	return nil
+}
+
+func (s *source) acknowledgements(acked []*delivery) []action {
+	now := time.Now()
+	actions := make([]action, 0, len(acked))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range acked {
+		if s.holds(d, now) {
+			actions = append(actions, action{d: d, reply: d.reply})
+		}
+	}
+	return actions
+}
+
+// finishUnheard ends a delivery that Settle has yet to hear of.
+func (s *source) finishUnheard(d *delivery) {
+	s.finish(d)
+	d.finished = true
+}
+
+// follows notices what went astray before anything overtakes it: the consumer
+// numbers its deliveries, and all of them come here. Not every loss is one of the
+// connection: pulls that are withdrawn while the network stands still are answered
+// to nobody.
+func (s *source) follows(d *delivery) {
+	if d.num != s.num+1 {
+		s.disorder.Store(true)
+		return
+	}
+	s.num = d.num
 }
 
 // gather waits a moment for redeliveries.
@@ -84,19 +186,6 @@ func (s *source) gather(ctx context.Context, n int) {
 			return
 		}
 	}
-}
-
-// countOut counts what is here, as far as the server knows of it.
-func (s *source) countOut(delivered uint64) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for seq := range s.out {
-		if seq <= delivered {
-			n++
-		}
-	}
-	return n
 }
 
 // keeps reports whether a position is here, or waits on purpose.

@@ -31,7 +31,7 @@ func (s *source) recall(ctx context.Context) error {
 	defer s.mu.Unlock()
 	for _, d := range forgotten {
 		if !d.recalled && s.out[d.seq] == d {
-			delete(s.out, d.seq)
+			s.forget(d)
 		}
 	}
 	s.checked.Store(losses)

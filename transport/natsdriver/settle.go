@@ -42,6 +42,9 @@ func (s *source) Settle(ctx context.Context, list []driver.Settlement) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range actions {
+		if a.d.heardOfEnd() {
+			delete(failed, a.index)
+		}
 		s.settled(a.d, list[a.index], failed[a.index] == nil)
 	}
 	return failed.Err()
@@ -55,6 +58,9 @@ func (s *source) settlements(list []driver.Settlement) (actions []action, failed
 	defer s.mu.Unlock()
 	for i := range list {
 		d, mine := list[i].Token.(*delivery)
+		if mine && d.src == s && d.heardOfEnd() {
+			continue
+		}
 		if !mine || d.src != s || !s.holds(d, now) {
 			if failed == nil {
 				failed = driver.BatchError{}
@@ -62,7 +68,7 @@ func (s *source) settlements(list []driver.Settlement) (actions []action, failed
 			failed[i] = errStale
 			continue
 		}
-		if list[i].Outcome != driver.Ack {
+		if d.acked = list[i].Outcome == driver.Ack; !d.acked {
 			s.returning(d, &list[i]) // it may come again before this call returns
 		}
 		actions = append(actions, action{i, d, d.reply, word(&list[i])})
@@ -80,11 +86,16 @@ func (s *source) holds(d *delivery, now time.Time) bool {
 	if now.Before(d.deadline) {
 		return true
 	}
+	s.forget(d)
+	return false
+}
+
+// forget drops what the server will deliver again, after what follows it here.
+func (s *source) forget(d *delivery) {
 	delete(s.out, d.seq)
 	if s.shard >= 0 {
-		s.disorder.Store(true) // the server delivers it again, after what follows it here
+		s.disorder.Store(true)
 	}
-	return false
 }
 
 // word is what the server is told: nothing is an acknowledgement.
@@ -124,11 +135,24 @@ func (s *source) settled(d *delivery, o driver.Settlement, confirmed bool) {
 	d.returning = false
 	switch {
 	case confirmed && s.out[d.seq] == d:
-		delete(s.out, d.seq)
+		s.finish(d)
 	case !confirmed && o.Outcome != driver.Ack && s.out[d.seq] == nil:
 		s.out[d.seq] = d
 		delete(s.delayed, d.seq)
 	}
+}
+
+// finish ends a delivery that the server knows to be done.
+func (s *source) finish(d *delivery) {
+	delete(s.out, d.seq)
+	s.finished++
+}
+
+// heardOfEnd reports, once, that the server knows a delivery to be done.
+func (d *delivery) heardOfEnd() bool {
+	known := d.finished
+	d.finished = false
+	return known
 }
 
 // Extend renews leases that our own clock still grants, and moves it when the
@@ -141,8 +165,8 @@ func (s *source) Extend(ctx context.Context, tokens []driver.Token) (lost []driv
 	for _, t := range tokens {
 		d, mine := t.(*delivery)
 		switch {
-		case mine && d.src == s && d.returning:
-			continue // its end is being told
+		case mine && d.src == s && (d.returning || d.finished):
+			continue // its end is being told, or known
 		case !mine || d.src != s || !s.holds(d, start):
 			lost = append(lost, t)
 			continue

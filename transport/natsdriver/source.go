@@ -63,14 +63,16 @@ type source struct {
 	pin      string
 	hidden   bool   // a message came, and did not tell its pin
 	pinLoss  uint64 // losses when the pin was ours for sure
+	num      uint64 // deliveries of the consumer up to this one are accounted for
 	taken    bool   // all that was delivered and not settled is here
 	asserted bool   // it was given back, so that it comes
 
-	mu      sync.Mutex
-	out     map[uint64]*delivery
-	delayed map[uint64]time.Time // given back until then
-	flowed  bool                 // something was received since floorAt
-	ageing  ageing
+	mu       sync.Mutex
+	out      map[uint64]*delivery
+	delayed  map[uint64]time.Time // given back until then
+	finished uint64               // counts what ended
+	flowed   bool                 // something was received since floorAt
+	ageing   ageing
 }
 
 var _ driver.Source = (*source)(nil)
@@ -269,14 +271,8 @@ func (s *source) hand(limit int) []*driver.Message {
 			break
 		}
 		n++
-		if s.out[d.seq] != d {
-			continue
-		}
 		if !s.holds(d, now) {
-			if s.shard >= 0 {
-				break
-			}
-			continue
+			continue // if it is not settled, it comes again
 		}
 		d.queued = false
 		s.batch = append(s.batch, &d.msg)
@@ -287,12 +283,11 @@ func (s *source) hand(limit int) []*driver.Message {
 	return s.batch
 }
 
-// forgetLapsed drops what the engine was given and nobody renewed in time: the
-// server will deliver it again, and what follows it has to wait for that. The
-// caller holds the lock.
+// forgetLapsed drops what nobody renewed in time: the server will deliver it
+// again, and what follows it has to wait for that. It needs the lock.
 func (s *source) forgetLapsed(now time.Time) (some bool) {
 	for _, d := range s.out {
-		if !d.queued && !d.returning && !s.holds(d, now) {
+		if !s.holds(d, now) {
 			some = true
 		}
 	}
@@ -315,6 +310,9 @@ func (s *source) accept(m *nats.Msg) {
 	if s.pinned {
 		s.notePin(m)
 	}
+	if s.shard >= 0 {
+		s.follows(d)
+	}
 	d.deadline = s.seen.Add(s.lease)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -331,7 +329,7 @@ func (s *source) accept(m *nats.Msg) {
 func (s *source) known(d *delivery) bool {
 	delete(s.delayed, d.seq)
 	old := s.out[d.seq]
-	if old == nil || !time.Now().Before(old.deadline) {
+	if old == nil || !s.holds(old, time.Now()) {
 		return false // an old token is stale from now on
 	}
 	old.reply, old.deadline, old.recalled = d.reply, d.deadline, true
