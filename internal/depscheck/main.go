@@ -27,8 +27,9 @@ func slim() map[string][]string {
 		"transport/driver": nil,
 		"transport":        nil,
 		"transport/memory": nil,
-		"router":           nil,
-		".":                {"go.yaml.in/yaml/v4"},
+		"idempotency":      nil,
+		"router":           {"golang.org/x/time"},
+		".":                {"go.yaml.in/yaml/v4", "golang.org/x/time"},
 	}
 }
 
