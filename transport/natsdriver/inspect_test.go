@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport/driver"
@@ -76,6 +77,21 @@ func TestInspectFindsNothingWrong(t *testing.T) {
 	expect(t, finding(t, found, "version", "server"), driver.Good, "2.")
 	if _, err := d.js.Stream(t.Context(), escapeName(out)); err == nil {
 		t.Error("an inspection made a stream")
+	}
+}
+
+// A topic whose subject somebody else's stream has cannot be made on first use.
+func TestInspectASubjectThatIsTaken(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedNATS(t).URL, nil)
+	topic, other := unique(t), "hog-"+nuid.Next()
+	if _, err := d.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: other, Subjects: []string{topic}}); err != nil {
+		t.Fatal(err)
+	}
+	found := inspect(t, d, driver.Use{Writes: []string{topic}})
+	expect(t, finding(t, found, "stream", "topic "+topic), driver.Danger, other, "rename")
+	if _, err := d.EnsureTopic(t.Context(), driver.Topic{Name: topic}); err == nil || !strings.Contains(err.Error(), other) {
+		t.Errorf("the topic is made: %v", err)
 	}
 }
 
