@@ -248,7 +248,11 @@ accounts {
 	use.Writes = append(use.Writes, "third")
 	expect(t, finding(t, inspect(t, all, use), "account streams", "server"), driver.Danger, "3 of 2")
 
+	use.Reads = append(use.Reads, use.Reads[0])
 	found = inspect(t, as("reader"), use)
+	if n := countOf(found, "rights", "topic open"); n != 2 { // to publish, and to acknowledge
+		t.Errorf("%d rights to topic open are missing, want each once: %+v", n, found)
+	}
 	expect(t, finding(t, found, "rights", "topic open"), driver.Danger, "publish to open")
 	expect(t, finding(t, found, "stream", "topic closed"), driver.Unknown, "STREAM.INFO.closed")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -256,6 +260,16 @@ accounts {
 	if _, err := as("mute").Inspect(ctx, use); err != nil {
 		t.Errorf("a user who may not ask for its rights: %v", err)
 	}
+}
+
+func countOf(found []driver.Finding, check, subject string) int {
+	n := 0
+	for _, f := range found {
+		if f.Check == check && f.Subject == subject {
+			n++
+		}
+	}
+	return n
 }
 
 func TestPermissions(t *testing.T) {
