@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -76,11 +75,11 @@ func (s *subscription) tell(e Event) {
 	log := s.t.log.With("transport", s.t.Name(), "topic", s.topic, "group", s.o.Group)
 	switch e := e.(type) {
 	case Changed:
-		level := slog.LevelInfo
+		write := log.Info
 		if e.trouble {
-			level = slog.LevelWarn
+			write = log.Warn
 		}
-		log.Log(context.Background(), level, "subscription changed", "state", string(e.Health.State), "reason", e.Health.Reason)
+		write("subscription changed", "state", string(e.Health.State), "reason", e.Health.Reason)
 	case Lost:
 		log.Warn("delivery lost: it runs again elsewhere", "id", e.ID, "reason", e.Reason)
 	}

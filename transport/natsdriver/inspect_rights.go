@@ -213,7 +213,7 @@ func (x *inspection) neededBy(r driver.Reading) []right {
 		list = append(list,
 			right{subject: x.api() + "CONSUMER.INFO." + stream + "." + name, what: "look at the group", topic: r.Topic},
 			right{subject: x.api() + "CONSUMER.CREATE." + stream + "." + name + create, what: "make the group", topic: r.Topic},
-			right{subject: x.api() + "CONSUMER.LIST." + stream, what: "see where the group was, should it have read in another order", topic: r.Topic},
+			right{subject: x.api() + "CONSUMER.LIST." + stream, what: "see where the group was in another order", topic: r.Topic},
 			right{subject: x.api() + "CONSUMER.MSG.NEXT." + stream + "." + name, what: "receive", topic: r.Topic},
 			right{subject: ackPrefix + stream + "." + name + ".>", what: "acknowledge", topic: r.Topic})
 		if r.Ordered && x.canPin() {
