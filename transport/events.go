@@ -36,7 +36,11 @@ type Lost struct {
 }
 
 // Changed is a new state of a subscription.
-type Changed struct{ Health Health }
+type Changed struct {
+	Health Health
+
+	trouble bool // somebody should look
+}
 
 func (Published) event()   {}
 func (Settled) event()     {}

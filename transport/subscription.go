@@ -75,7 +75,11 @@ func (s *subscription) tell(e Event) {
 	log := s.t.log.With("transport", s.t.Name(), "topic", s.topic, "group", s.o.Group)
 	switch e := e.(type) {
 	case Changed:
-		log.Info("subscription changed", "state", string(e.Health.State), "reason", e.Health.Reason)
+		write := log.Info
+		if e.trouble {
+			write = log.Warn
+		}
+		write("subscription changed", "state", string(e.Health.State), "reason", e.Health.Reason)
 	case Lost:
 		log.Warn("delivery lost: it runs again elsewhere", "id", e.ID, "reason", e.Reason)
 	}
@@ -119,11 +123,22 @@ func (s *subscription) notify() {
 
 // setState notes what the subscription does; only changes are told.
 func (s *subscription) setState(state State, reason string) {
+	s.change(state, reason, state == Waiting || state == Blocked)
+}
+
+// standby waits as it should: other members own all that there is.
+func (s *subscription) standby(reason string) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.change(Waiting, reason, false)
+}
+
+func (s *subscription) change(state State, reason string, trouble bool) {
 	if s.draining && state != Draining || s.state == state && s.reason == reason {
 		return
 	}
 	s.state, s.reason, s.since = state, reason, time.Now()
-	s.events = append(s.events, Changed{s.health()})
+	s.events = append(s.events, Changed{Health: s.health(), trouble: trouble})
 }
 
 func (s *subscription) snapshot() Health {

@@ -112,7 +112,21 @@ func (o Options) validate() error {
 	if (o.TLS.Cert == "") != (o.TLS.Key == "") {
 		errs = append(errs, errors.New("tls: cert and key go together"))
 	}
-	return errors.Join(append(errs, o.validateLogin())...)
+	return errors.Join(append(errs, o.validateURL(), o.validateLogin())...)
+}
+
+// validateURL refuses what the client would take for the address of a NATS server
+// and then never reach. Without a scheme an address is host:port.
+func (o Options) validateURL() error {
+	for address := range strings.SplitSeq(o.URL, ",") {
+		scheme, _, given := strings.Cut(strings.TrimSpace(address), "://")
+		switch {
+		case !given, scheme == "nats", scheme == "tls", scheme == "ws", scheme == "wss":
+		default:
+			return fmt.Errorf("url begins with %q: use nats://host:port, tls://, ws:// or wss://", scheme+"://")
+		}
+	}
+	return nil
 }
 
 // validateLogin refuses two ways to log in, of which one would win in silence.

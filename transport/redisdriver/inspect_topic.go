@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -35,7 +36,7 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 	if wrong, err := x.wrongStreams(ctx, name, meta); wrong || err != nil {
 		return err
 	}
-	x.good("stream", subject, fmt.Sprintf("%d shards, retention %s", meta.shards, ageText(meta.retentionAge)))
+	x.good("stream", subject, fmt.Sprintf("%d shards, retention %s", meta.shards, keptText(meta.retentionAge)))
 	for _, r := range x.use.Reads {
 		if r.Topic != name {
 			continue
@@ -155,14 +156,22 @@ func (x *inspection) lag(ctx context.Context, subject string, r driver.Reading, 
 	case age > expiry*8/10:
 		x.note(driver.Danger, "lag", subject, found,
 			fmt.Sprintf("when nobody reads the group for group_expiry (%v), what it has not settled goes at the age of %s",
-				x.o.GroupExpiry, ageText(meta.retentionAge)),
+				x.o.GroupExpiry, keptText(meta.retentionAge)),
 			"start its agents, raise group_expiry on every process that uses the topic, or delete the group: XGROUP DESTROY")
 	case age > meta.retentionAge && meta.retentionAge > 0:
 		x.note(driver.Warning, "lag", subject, found,
-			fmt.Sprintf("it is older than the topic's retention of %v and kept only for this group's sake", meta.retentionAge),
+			fmt.Sprintf("it is older than the topic's retention of %s and kept only for this group's sake", keptText(meta.retentionAge)),
 			"start more workers, or raise concurrency")
 	default:
 		x.good("lag", subject, found)
 	}
 	return nil
+}
+
+// keptText says how long a topic keeps messages, as a configuration would.
+func keptText(age time.Duration) string {
+	if age < 0 {
+		return foreverAge
+	}
+	return value.Duration(age).String()
 }

@@ -11,14 +11,18 @@ import (
 	"time"
 )
 
-// probePause is how long a start waits between two tries.
-const probePause = 100 * time.Millisecond
+// The waits between two tries of a start. They grow, since go-redis writes a line to
+// the process's stderr for each connection that fails.
+const (
+	firstPause = 100 * time.Millisecond
+	mostPause  = time.Second
+)
 
 // probe tries until the server answers, or ctx ends, and finds out whether it is
 // one that the driver can work with.
 func (d *Driver) probe(ctx context.Context) error {
 	var last error
-	for {
+	for wait := firstPause; ; wait = min(2*wait, mostPause) {
 		err := d.tryProbe(ctx)
 		switch {
 		case err == nil:
@@ -28,7 +32,7 @@ func (d *Driver) probe(ctx context.Context) error {
 		case ctx.Err() == nil || last == nil:
 			last = err
 		}
-		if pause(ctx, probePause) {
+		if pause(ctx, wait) {
 			continue
 		}
 		return d.silent(ctx, last)

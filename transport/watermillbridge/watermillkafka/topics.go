@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -148,6 +149,9 @@ func (d *Driver) Topics(ctx context.Context) ([]driver.Topic, error) {
 	err := within(ctx, func() error {
 		all, err := d.admin.ListTopics()
 		for name, detail := range all {
+			if strings.HasPrefix(name, "__") { // the brokers' own
+				continue
+			}
 			topics = append(topics, driver.Topic{
 				Name: name, Shards: int(detail.NumPartitions), Replicas: int(detail.ReplicationFactor),
 			})
