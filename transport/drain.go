@@ -259,6 +259,7 @@ func (s *subscription) close(src *source) {
 	}
 	s.mu.Lock()
 	src.closed = true
+	src.noteVanished()
 	for _, one := range src.pending {
 		s.free(one.t)
 		one.t.Cancel(nil)

@@ -34,6 +34,7 @@ type source struct {
 	turn     int   // whose turn is next
 	trouble  error // to be told once
 	ageing   error // what the retention is about to take; nil: nothing
+	vanished uint64 // messages that the broker deleted before the group had settled them
 	closed   bool
 	finished chan struct{} // closed when Close is done
 	closeErr error
@@ -52,6 +53,7 @@ var (
 	_ driver.Source      = (*source)(nil)
 	_ driver.ShardPauser = (*source)(nil)
 	_ driver.Teller      = (*source)(nil)
+	_ driver.LossTeller  = (*source)(nil)
 )
 
 // Subscribe joins the group on the topic, and on the group's inbox where
@@ -294,6 +296,13 @@ func (s *source) Trouble() error {
 		}
 	}
 	return s.ageing
+}
+
+// Vanished counts messages that the broker deleted before the group had read them.
+func (s *source) Vanished() uint64 {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	return s.vanished
 }
 
 // messages makes them, without the lock.

@@ -122,6 +122,23 @@ func TestEmptiedServer(t *testing.T) {
 	want(t, take(t, src, 1), "2")
 }
 
+// TestDeletedStreamIsALoss counts what this member held of a stream that somebody
+// deletes.
+func TestDeletedStreamIsALoss(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1", "2", "3")
+	src := subscribe(t, d, sub(topic))
+	settle(t, src, driver.Ack, take(t, src, 3)[0])
+	if err := d.client.Del(t.Context(), topic).Err(); err != nil {
+		t.Fatal(err)
+	}
+	alarmed(t, src, "and whatever that held")
+	if n := src.(driver.LossTeller).Vanished(); n != 2 {
+		t.Errorf("%d messages are counted, want the two that were held", n)
+	}
+}
+
 func consumers(tb testing.TB, d *Driver, topic string) []string {
 	tb.Helper()
 	list, err := d.client.XInfoConsumers(tb.Context(), topic, "group").Result()

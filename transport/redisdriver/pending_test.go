@@ -119,9 +119,7 @@ func TestEntriesTrimmedWhilePendingAreLostLoudly(t *testing.T) {
 		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, _ = src.Receive(short, 4) // searches for lapsed deliveries
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.lost == 3
+		return s.Vanished() == 3
 	})
 	n, err := d.client.XPending(t.Context(), topic, "group").Result()
 	if err != nil || n.Count != 1 {

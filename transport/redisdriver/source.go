@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anywire/anywire/transport/driver"
@@ -44,10 +45,14 @@ type source struct {
 	ready  []*delivery
 	report error // to be returned once
 	dead   error // to be returned for ever
-	lost   int   // entries that were trimmed before they were settled
+
+	vanished atomic.Uint64 // entries that were trimmed before they were settled, or read
 }
 
-var _ driver.Source = (*source)(nil)
+var (
+	_ driver.Source     = (*source)(nil)
+	_ driver.LossTeller = (*source)(nil)
+)
 
 // Subscribe joins a group, and makes it where it is new. A group that has been
 // there before and is missing was deleted by somebody: it is made again where it
@@ -238,19 +243,31 @@ func (s *source) forget(list ...*delivery) {
 	}
 }
 
+// Vanished counts entries that were trimmed or deleted while they were pending, or
+// before the group had read them.
+func (s *source) Vanished() uint64 { return s.vanished.Load() }
+
 // trimmed counts entries that the stream dropped before they were settled.
 func (s *source) trimmed(st *stream, ids ...string) {
 	if len(ids) == 0 {
 		return
 	}
-	s.mu.Lock()
-	s.lost += len(ids)
-	total := s.lost
-	s.mu.Unlock()
+	total := s.vanished.Add(uint64(len(ids)))
 	s.d.log.Error("entries were trimmed before they were settled: these messages are lost; trim less, or retain longer",
 		"topic", s.sub.Topic, "group", s.sub.Group, "stream", st.name, "ids", ids, "lost", total)
 	s.fail(fmt.Errorf("%d entries of stream %q, the first %s, were trimmed before they were settled: they are lost",
 		len(ids), st.name, ids[0]))
+}
+
+// missed counts entries that were trimmed before the group had read them.
+func (s *source) missed(st *stream, n int64) {
+	if n <= 0 {
+		return
+	}
+	total := s.vanished.Add(uint64(n))
+	s.d.log.Error("entries were trimmed before this group read them: these messages are lost; trim less, or retain longer",
+		"topic", s.sub.Topic, "group", s.sub.Group, "stream", st.name, "entries", n, "lost", total)
+	s.fail(fmt.Errorf("%d entries of stream %q were trimmed before the group read them: they are lost", n, st.name))
 }
 
 func signal(c chan struct{}) {

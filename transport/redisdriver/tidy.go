@@ -60,9 +60,9 @@ func (s *source) beat(ctx context.Context, st *stream, every time.Duration) {
 	if s.token != "" {
 		me = "" // the one consumer of an ordered shard stays
 	}
-	record, err := s.d.eval(ctx, beatScript, []string{st.name, st.records, st.members},
-		s.sub.Group, me, (5 * every).Milliseconds(), s.ttl()).Text()
-	if err == nil && record != "" {
-		s.remember(st, record)
+	reply, err := s.d.eval(ctx, beatScript, []string{st.name, st.records, st.members},
+		s.sub.Group, me, (5 * every).Milliseconds(), s.ttl()).Slice()
+	if err == nil && len(reply) == 2 {
+		s.noted(st, reply)
 	}
 }

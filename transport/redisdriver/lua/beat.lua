@@ -1,6 +1,6 @@
 local members, me, alive, ttl, t = KEYS[3], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), now()
 local i = find(g)
-if not i then return '' end
+if not i then return {'', 0} end
 if me ~= '' then redis.call('ZADD', members, t + alive, me) end
 for _, m in ipairs(redis.call('ZRANGEBYSCORE', members, '-inf', t, 'LIMIT', 0, 20)) do
   if #redis.call('XPENDING', s, g, '-', '+', 1, m) == 0 then
@@ -17,6 +17,4 @@ for n = 1, #all, 2 do
     for _, what in ipairs({'due:', 'members:', 'fence:'}) do redis.call('DEL', '{' .. s .. '}:' .. what .. all[n]) end
   end
 end
-local r = record(i, ttl)
-redis.call('HSET', records, g, r)
-return r
+return {renew(i, ttl, redis.call('HGET', records, g))}
