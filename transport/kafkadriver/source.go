@@ -31,9 +31,9 @@ type source struct {
 	handed   []handed
 	inbox    string // "": none
 	parts    []*partition
-	turn     int   // whose turn is next
-	trouble  error // to be told once
-	ageing   error // what the retention is about to take; nil: nothing
+	turn     int    // whose turn is next
+	trouble  error  // to be told once
+	ageing   error  // what the retention is about to take; nil: nothing
 	vanished uint64 // messages that the broker deleted before the group had settled them
 	closed   bool
 	finished chan struct{} // closed when Close is done
@@ -84,6 +84,9 @@ func (d *Driver) prepare(ctx context.Context, sub driver.Subscription) (*source,
 	s := &source{
 		d: d, sub: sub, inbox: inboxOf(sub),
 		wakes: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	if err := validGroup(sub); err != nil {
+		return nil, terms{}, err
 	}
 	if err := d.ensure(ctx, sub.Topic); err != nil {
 		return nil, terms{}, err

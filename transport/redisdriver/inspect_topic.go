@@ -52,7 +52,7 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 func isAnswerOrNone(err error) bool {
 	var answer redis.Error
 	var parse *topicError
-	return errors.As(err, &answer) || errors.As(err, &parse)
+	return errors.As(err, &answer) || errors.As(err, &parse) || errors.Is(err, driver.ErrName)
 }
 
 // wrongStreams looks for shards whose key is something else.
