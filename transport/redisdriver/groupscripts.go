@@ -16,7 +16,8 @@ var (
 
 	// beatScript is a sign of life of a member and its group: ARGV member, how long
 	// it counts as alive, ttl of the group. It removes members that gave none, once
-	// they have nothing pending, and ephemeral groups. It returns the record, empty
+	// they have nothing pending. Like joinScript and trimScript it removes ephemeral
+	// groups of dead processes. It returns the record, empty
 	// where the group is missing, and how many entries were missed since the last one.
 	beatScript = embedded("group", "beat")
 

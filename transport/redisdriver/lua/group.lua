@@ -51,6 +51,21 @@ end
 local function record(i, ttl, lost)
   return string.format('%.0f %s %.0f %.0f', now(), floor(i), added(), ttl) .. (lost and string.format(' %.0f', lost) or '')
 end
+-- bury removes ephemeral groups other than g that gave no sign of life for their
+-- time. Who may not remove groups leaves that to others.
+local function bury(t)
+  local all = redis.call('HGETALL', records)
+  for n = 1, #all, 2 do
+    local seen, left = string.match(all[n + 1], '^(%d+) %S+ %S+ (%d+)')
+    if seen and tonumber(left) > 0 and tonumber(seen) + tonumber(left) < t and all[n] ~= g then
+      local done = redis.pcall('XGROUP', 'DESTROY', s, all[n])
+      if type(done) == 'number' or string.find(done.err or '', 'key to exist') then
+        redis.pcall('HDEL', records, all[n])
+        for _, what in ipairs({'due:', 'members:', 'fence:'}) do redis.pcall('DEL', '{' .. s .. '}:' .. what .. all[n]) end
+      end
+    end
+  end
+end
 -- renew writes the group's record. It returns it, and how many entries were missed
 -- since the last one.
 local function renew(i, ttl, known)

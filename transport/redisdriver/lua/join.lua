@@ -19,5 +19,6 @@ if not i then
   end
   i, known = find(g), '0 0 0 0 0'
 end
+bury(now())
 local r, lost = renew(i, ttl, known)
 return {state, start, r, lost}

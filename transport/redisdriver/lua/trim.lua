@@ -1,4 +1,5 @@
 local age, expiry, most, bytes, t = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), now()
+bury(t)
 local limit
 if bytes > 0 and (redis.call('MEMORY', 'USAGE', s) or 0) > bytes then
   limit = string.format('%.0f', t)
@@ -16,9 +17,11 @@ for _, i in ipairs(all) do
     redis.call('HSET', records, name, record(i, tonumber(left or 0), tonumber(missed)))
     seen = t
   end
-  if tonumber(seen) + expiry < t then
+  local own = tonumber(left or 0)
+  local dead = own > 0 and tonumber(seen) + own < t -- an ephemeral group that could not be removed
+  if not dead and tonumber(seen) + expiry < t then
     expired[#expired + 1] = name
-  else
+  elseif not dead then
     local f = floor(i)
     if less(f, limit) then limit = f end
   end
