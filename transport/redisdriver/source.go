@@ -25,6 +25,7 @@ type source struct {
 	sub     driver.Subscription
 	shards  int // of the topic
 	me      string
+	mine    string // of this source alone, whatever its name
 	token   string // of an ordered shard's fence; empty: not ordered
 	streams []*stream
 	readers []*reader
@@ -46,12 +47,14 @@ type source struct {
 	report error // to be returned once
 	dead   error // to be returned for ever
 
+	rival    atomic.Bool   // another process has the same stable name
 	vanished atomic.Uint64 // entries that were trimmed before they were settled, or read
 }
 
 var (
 	_ driver.Source     = (*source)(nil)
 	_ driver.LossTeller = (*source)(nil)
+	_ driver.Teller     = (*source)(nil)
 )
 
 // Subscribe joins a group, and makes it where it is new. A group that has been
@@ -80,8 +83,12 @@ func (d *Driver) subscribe(ctx context.Context, sub driver.Subscription) (*sourc
 	if err != nil {
 		return nil, err
 	}
+	if err := s.takeName(); err != nil {
+		return nil, err
+	}
 	for _, st := range s.streams {
 		if err := s.join(ctx, st, ""); err != nil {
+			s.dropName()
 			return nil, wrap(err)
 		}
 	}
@@ -94,8 +101,8 @@ func (d *Driver) newSource(sub driver.Subscription, shards int) (*source, error)
 		return nil, err
 	}
 	s := &source{
-		d: d, sub: sub, shards: shards, me: consumerName(sub.Lease),
-		done: make(chan struct{}), wake: make(chan struct{}, 1),
+		d: d, sub: sub, shards: shards, me: consumerName(d.o.Consumer, sub.Lease),
+		mine: rand.Text(), done: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	if sub.Ordered {
 		s.me, s.token = soleOwner, rand.Text()
@@ -123,15 +130,18 @@ func checkSubscription(sub driver.Subscription, shards int) error {
 	return checkName("group", sub.Group)
 }
 
-// consumerName tells the process, and is different for each source. It ends with
-// the lease, which others heed, whatever theirs is: members of a group may differ
-// while a new configuration is rolled out.
-func consumerName(lease time.Duration) string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
+// consumerName is the one that was given; else it tells the process, and is different
+// for each source. It ends with the lease, which others heed, whatever theirs is:
+// members of a group may differ while a new configuration is rolled out.
+func consumerName(given string, lease time.Duration) string {
+	if given == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		given = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:10]))
 	}
-	return fmt.Sprintf("%s-%d-%s-%dms", host, os.Getpid(), strings.ToLower(rand.Text()[:10]), lease.Milliseconds())
+	return fmt.Sprintf("%s-%dms", given, lease.Milliseconds())
 }
 
 // start begins the readers and the janitor; Close ends them.

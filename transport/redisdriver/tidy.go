@@ -19,9 +19,12 @@ func (s *source) tidy() {
 	// Members should not trim all at once.
 	trim := time.Now().Add(trimEvery/4 + rand.N(trimEvery/2))
 	for {
+		rival := false
 		for _, st := range s.streams {
 			s.beat(s.life, st, beat)
+			rival = s.watchName(s.life, st, beat) || rival
 		}
+		s.noteRival(rival)
 		s.sweep()
 		if time.Now().After(trim) {
 			s.trim(s.life)
