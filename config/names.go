@@ -30,7 +30,7 @@ func (k *checker) brokerNames() {
 		if full := len(prefix) + len(n.name); full > maxBrokerName && nameRule.MatchString(n.name) && isPrefix(cmp.Or(prefix, "x")) {
 			k.fault(n.path, fmt.Sprintf("%s %s has %d characters together with the prefix %q, and brokers take %d",
 				n.what, quoteRaw(n.name), full, prefix, maxBrokerName),
-				fmt.Sprintf("shorten it, or the prefix of transports.%s", n.transport))
+				"shorten it, or the prefix of transports."+n.transport)
 		}
 		if n.what == "group" {
 			continue

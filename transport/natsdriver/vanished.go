@@ -28,6 +28,8 @@ func (s *source) lookForVanished(ctx context.Context) {
 	if !s.vanished.tellable || !s.d.nc.IsConnected() {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	defer cancel()
 	stream, err := s.d.js.Stream(ctx, s.stream)
 	if err != nil {
 		return // whoever fetches meets it too

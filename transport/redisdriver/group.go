@@ -121,7 +121,7 @@ func (s *source) lostGroup(st *stream, from string) {
 		held := len(st.out)
 		s.mu.Unlock()
 		s.vanished.Add(uint64(held))
-		log.Error("the stream was deleted by somebody, with whatever it held: the consumer group is made again", "held here", held)
+		log.Error("the stream was deleted by somebody, with whatever it held: the consumer group is made again", "held", held)
 		s.fail(fmt.Errorf("the group was deleted with stream %q, and whatever that held", st.name))
 		return
 	}

@@ -70,7 +70,8 @@ func checkName(what, name string) error {
 	case len(name) > maxName:
 		return nameError(fmt.Sprintf("%s %.40q… has %d bytes: use at most %d", what, name, len(name), maxName))
 	case strings.ContainsAny(name, "{}"):
-		return nameError(fmt.Sprintf("%s %q holds a brace: on Redis braces are hash tags, which decide the slot of a key: leave them out", what, name))
+		return nameError(fmt.Sprintf("%s %q holds a brace: on Redis braces are hash tags, which decide the slot of a key: leave them out",
+			what, name))
 	case !utf8.ValidString(name):
 		return nameError(fmt.Sprintf("%s %q is not UTF-8", what, name))
 	case strings.ContainsFunc(name, unicode.IsControl):

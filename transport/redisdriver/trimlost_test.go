@@ -134,6 +134,7 @@ func TestMissedEntriesAreNeverCountedTwice(t *testing.T) {
 // missing knows which entries a group never read.
 type missing struct {
 	testing.TB
+
 	d       *Driver
 	src     driver.Source
 	topic   string
