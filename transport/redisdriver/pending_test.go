@@ -127,6 +127,26 @@ func TestEntriesTrimmedWhilePendingAreLostLoudly(t *testing.T) {
 	}
 }
 
+// TestGivenBackAfterTheTrim: an entry that Extend found trimmed is nobody's when it
+// is given back: it is not stale, and counts once.
+func TestGivenBackAfterTheTrim(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1")
+	src := subscribe(t, d, sub(topic))
+	held := take(t, src, 1)
+	if err := d.client.XDel(t.Context(), topic, held[0].Position).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if lost, err := src.Extend(t.Context(), []driver.Token{held[0].Token}); err != nil || len(lost) > 0 {
+		t.Errorf("Extend: lost %d, error %v", len(lost), err)
+	}
+	settle(t, src, driver.Nack, held...)
+	if n := src.(driver.LossTeller).Vanished(); n != 1 {
+		t.Errorf("%d messages are counted, want one", n)
+	}
+}
+
 // TestLossesAreTold reports what was trimmed to whoever receives.
 func TestLossesAreTold(t *testing.T) {
 	t.Parallel()
