@@ -36,6 +36,7 @@ func (c *Config) Check() Problems {
 	}
 	k.places()
 	k.groups()
+	k.brokerNames()
 	return k.list.quoted().Sorted()
 }
 

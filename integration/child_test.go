@@ -21,6 +21,7 @@ import (
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/transport/natsdriver/embedded"
+	"github.com/anywire/anywire/transport/redisdriver"
 )
 
 // roleVariable holds the role of this process, as JSON, when a test started it.
@@ -30,6 +31,7 @@ const roleVariable = "ANYWIRE_INTEGRATION_ROLE"
 type role struct {
 	Broker, URL, Prefix string // of a server
 	Dir                 string // of an embedded one
+	Consumer            string // the stable name of a reader on Redis
 	Order               string
 	Lease               time.Duration
 	Publish             int    // so many jobs first
@@ -86,6 +88,10 @@ func (r role) app(signalled context.Context, note func(format string, args ...an
 	entry := config.Transport{Kind: "embedded", Options: embedded.Options{Dir: r.Dir}}
 	if b := brokers[r.Broker]; b != nil {
 		entry = config.Transport{Kind: b.name, Prefix: r.Prefix, Options: b.options(r.URL, nil)}
+	}
+	if o, ok := entry.Options.(redisdriver.Options); ok {
+		o.Consumer = r.Consumer
+		entry.Options = o
 	}
 	app := anywire.New(&anywire.Options{Kinds: kinds(), Config: &config.Config{
 		Transport: bus, Transports: map[string]config.Transport{bus: entry},

@@ -69,6 +69,31 @@ func TestKilledInARow(t *testing.T) {
 	})
 }
 
+// TestKilledByName: a worker on Redis that is started again under its stable name
+// handles at once what it held when it was killed, however long the lease.
+func TestKilledByName(t *testing.T) {
+	t.Parallel()
+	b := brokers["redis"]
+	const jobs = 40
+	r := b.role(t, b.shared(t), "none", 10*time.Minute)
+	r.Consumer = "worker-0"
+	hung := r
+	hung.Hang, hung.Publish = true, jobs
+	victim := spawn(t, hung)
+	await(t, "handlers run", func() bool { return beginning(linesOf(t, r.Journal), "start ") >= 4 })
+	victim.kill(t)
+	held := linesOf(t, r.Journal)
+	heir := spawn(t, r)
+	await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
+		func() any { return linesOf(t, r.Journal) })
+	for line, n := range linesOf(t, r.Journal) {
+		if want := 1 + held[line]; strings.HasPrefix(line, "start") && n > want {
+			t.Errorf("%s: %d times, want %d", line, n, want)
+		}
+	}
+	heir.drain(t)
+}
+
 // TestKilledEmbedded: a process that holds its own broker is killed three times
 // and started again on the same folder. Every message ends handled, and what the
 // dead process held is delivered at once, however long the lease.

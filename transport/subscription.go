@@ -48,6 +48,7 @@ type subscription struct {
 	since       time.Time
 	reason      string
 	lastSettled time.Time
+	vanished    uint64  // messages that the broker dropped, as far as they were told
 	events      []Event // told after unlock
 }
 
@@ -152,12 +153,14 @@ func (s *subscription) health() Health {
 		Transport: s.t.Name(), Topic: s.topic, Group: s.o.Group,
 		State: s.state, Since: s.since, Reason: s.reason,
 		Window: s.o.Window, Running: s.running, LastSettled: s.lastSettled,
+		Vanished: s.vanished,
 	}
 	for _, src := range s.sources {
 		h.InFlight += src.tasks.size
 		if src.shard >= 0 {
 			h.Shards = append(h.Shards, src.shard)
 		}
+		h.Vanished += src.newlyVanished()
 		src.tell(&h)
 	}
 	slices.Sort(h.Shards)
@@ -173,4 +176,25 @@ func (src *source) tell(h *Health) {
 	if err := teller.Trouble(); err != nil {
 		h.State, h.Reason = Blocked, err.Error()
 	}
+}
+
+// newlyVanished is how many messages the broker dropped that were not told yet.
+func (src *source) newlyVanished() uint64 {
+	teller, ok := src.driver.(driver.LossTeller)
+	if !ok {
+		return 0
+	}
+	return teller.Vanished() - src.vanished
+}
+
+// noteVanished tells of them.
+func (src *source) noteVanished() {
+	n := src.newlyVanished()
+	if n == 0 {
+		return
+	}
+	s := src.sub
+	src.vanished += n
+	s.vanished += n
+	s.note(Vanished{s.t.Name(), s.topic, s.o.Group, n})
 }

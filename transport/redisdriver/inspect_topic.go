@@ -53,28 +53,23 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 func isAnswerOrNone(err error) bool {
 	var answer redis.Error
 	var parse *topicError
-	return errors.As(err, &answer) || errors.As(err, &parse)
+	return errors.As(err, &answer) || errors.As(err, &parse) || errors.Is(err, driver.ErrName)
 }
 
 // wrongStreams looks for shards whose key is something else.
 func (x *inspection) wrongStreams(ctx context.Context, name string, meta topicMeta) (bool, error) {
 	streams := streamsOf(name, meta.shards)
-	pipe := x.client.Pipeline()
-	kinds := make([]*redis.StatusCmd, len(streams))
-	for i, stream := range streams {
-		kinds[i] = pipe.Type(ctx, stream)
+	kinds, err := x.kindsOf(ctx, streams)
+	if err != nil {
+		return false, fmt.Errorf("inspect topic %q: %w", name, wrap(err))
 	}
-	_, _ = pipe.Exec(ctx) // each has its own error
 	wrong := false
 	for i, kind := range kinds {
-		switch err := kind.Err(); {
-		case err != nil && !isAnswer(err, "NOPERM"):
-			return false, fmt.Errorf("inspect topic %q: %w", name, wrap(err))
-		case err != nil || kind.Val() == typeNone || kind.Val() == typeStream:
+		if kind == typeNone || kind == typeStream {
 			continue
 		}
 		wrong = true
-		x.note(driver.Danger, "stream", "topic "+name, fmt.Sprintf("key %q is a %s", streams[i], kind.Val()),
+		x.note(driver.Danger, "stream", "topic "+name, fmt.Sprintf("key %q is a %s", streams[i], kind),
 			"messages of this shard cannot be stored", "rename the topic, or delete the key")
 	}
 	return wrong, nil
