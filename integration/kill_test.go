@@ -50,7 +50,7 @@ func TestKilledInARow(t *testing.T) {
 		}
 		const each = 10
 		jobs := (kills + 1) * each * 2
-		r := b.role(t, b.shared(t), "key", time.Second)
+		r := b.role(t, b.shared(t), keyed(t, b.name, b.capabilities(t)), b.shortLease(t))
 		first := r
 		first.Publish = jobs
 		c := spawn(t, first)
@@ -65,7 +65,9 @@ func TestKilledInARow(t *testing.T) {
 		await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
 			func() any { return beginning(linesOf(t, r.Journal), "done ") })
 		c.drain(t)
-		checkRising(t, completions(t, r.Journal))
+		if r.Order == "key" {
+			checkRising(t, completions(t, r.Journal))
+		}
 	})
 }
 

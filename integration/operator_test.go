@@ -250,12 +250,8 @@ func TestDeadLettersRefused(t *testing.T) {
 // tally counts what a topic holds; -1: it cannot be read.
 func tally(t *testing.T, app *anywire.App, topic string) int {
 	t.Helper()
-	tr, err := app.Transport(bus)
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := 0
-	if tr.Browse(t.Context(), topic, driver.Start{}, false, func(*transport.Delivery) bool { n++; return true }) != nil {
+	if reader(t, app).Browse(t.Context(), topic, driver.Start{}, false, func(*transport.Delivery) bool { n++; return true }) != nil {
 		return -1
 	}
 	return n
