@@ -221,7 +221,7 @@ func (a *App) connect(ctx context.Context, name string) (*transport.Transport, e
 		o.SetLogger(a.options.Logger.With("transport", name))
 	}
 	if o, ok := kindOptions.(interface{ SetSystem(name string) }); ok {
-		o.SetSystem(options.Prefix + a.config.Name)
+		o.SetSystem(options.Prefix + a.config.System())
 	}
 	d, err := kind.Open(ctx, kindOptions)
 	if err != nil {
@@ -243,8 +243,9 @@ func (a *App) plainTopics(transport string) map[string]string {
 	return plain
 }
 
-// entryError is what is wrong with a transport, with the place of its entry. It
-// is no [config.Problems]: a broker may be away, though the entry is valid.
+// entryError is what is wrong with a transport or a topic, with the place of its
+// entry. It is no [config.Problems]: a broker may be away, or have something else,
+// though the entry is valid.
 type entryError struct {
 	problem config.Problem
 	err     error
@@ -332,5 +333,27 @@ func (a *App) ensure(ctx context.Context, t *transport.Transport, topic string, 
 		Name: topic, Shards: entry.Shards, Replicas: entry.Replicas, Require: entry.Require,
 		RetentionAge: age, RetentionBytes: int64(entry.Retention.Bytes),
 	})
-	return err
+	if err != nil {
+		return &entryError{a.config.Problem(a.pathOf(topic), err.Error(), ""), err}
+	}
+	return nil
+}
+
+// pathOf is where a configuration speaks of a topic: its entry, else an agent's
+// that reads or writes it.
+func (a *App) pathOf(topic string) string {
+	if _, ok := a.config.Topics[topic]; ok {
+		return "topics." + topic
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.config.Agents)) {
+		switch agent, _ := a.config.Agent(name); topic {
+		case agent.Consumes:
+			return "agents." + name + ".consumes"
+		case agent.Produces:
+			return "agents." + name + ".produces"
+		case agent.DeadLetter:
+			return "agents." + name + ".dead_letter"
+		}
+	}
+	return "topics." + topic
 }

@@ -23,9 +23,12 @@ import (
 type chattyOptions struct {
 	MaxBody value.Size   `yaml:"max_body" doc:"the largest message" example:"1MiB"`
 	Log     *slog.Logger `yaml:"-"`
+	System  string       `yaml:"-"`
 }
 
 func (o *chattyOptions) SetLogger(log *slog.Logger) { o.Log = log }
+
+func (o *chattyOptions) SetSystem(name string) { o.System = name }
 
 func chatty(open error) anywire.Kind {
 	return transport.NewKind("chatty",
@@ -34,7 +37,7 @@ func chatty(open error) anywire.Kind {
 			if o.Log == nil {
 				return nil, errors.New("it has no logger")
 			}
-			o.Log.Info("chatty opens")
+			o.Log.Info("chatty opens", "system", o.System)
 			if open != nil {
 				return nil, open
 			}
@@ -55,6 +58,26 @@ func TestDriversLogToTheAppsLogger(t *testing.T) {
 	}
 	if got := log.String(); !strings.Contains(got, `msg="chatty opens" transport=one`) {
 		t.Errorf("log %q", got)
+	}
+}
+
+func TestDriversLearnTheNameOfTheSystem(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"": "acme.anywire", "shop": "acme.shop"} {
+		var log lines
+		app := anywire.New(&anywire.Options{
+			Logger: log.logger(), Kinds: []anywire.Kind{chatty(nil)},
+			Config: &config.Config{
+				Name: name, Transport: "one", Transports: map[string]config.Transport{"one": {Kind: "chatty", Prefix: "acme."}},
+			},
+		})
+		if err := app.Publish(t.Context(), "in", Task{}); err != nil {
+			t.Error(err)
+		}
+		app.Close()
+		if got := log.String(); !strings.Contains(got, "system="+want+"\n") {
+			t.Errorf("name %q: log %q, want system %s", name, got, want)
+		}
 	}
 }
 
@@ -126,6 +149,45 @@ func TestATransportThatDoesNotOpenNamesItsEntry(t *testing.T) {
 	}
 	if h := app.Health(); h.Ready || !strings.Contains(h.Reason, "nobody answers") {
 		t.Errorf("health %+v", h)
+	}
+}
+
+// refusing is a broker that has something else under a name.
+type refusing struct {
+	*memory.Broker
+
+	name string
+	err  error
+}
+
+func (r refusing) EnsureTopic(ctx context.Context, t driver.Topic) (driver.Topic, error) {
+	if t.Name == r.name {
+		return driver.Topic{}, r.err
+	}
+	return r.Broker.EnsureTopic(ctx, t)
+}
+
+func TestATopicThatTheBrokerRefusesNamesItsPlace(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.yaml")
+	text := "version: 1\ntopics:\n  in: { shards: 4 }\nagents:\n  a: { consumes: in, produces: out, dead_letter: gone }\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	foreign := errors.New("it belongs to somebody else")
+	for topic, place := range map[string]string{
+		"in": ":3:3: topics.in: ", "out": ":5:32: agents.a.produces: ", "gone": ":5:50: agents.a.dead_letter: ",
+	} {
+		c, err := config.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		app := anywire.New(&anywire.Options{Config: c, Drivers: map[string]driver.Driver{"memory": refusing{memory.New(nil), topic, foreign}}})
+		anywire.Handle(app, "a", func(_ context.Context, in Task) (Task, error) { return in, nil })
+		err = app.Run(t.Context())
+		if !errors.Is(err, foreign) || !strings.HasPrefix(err.Error(), file+place) || !strings.Contains(err.Error(), foreign.Error()) {
+			t.Errorf("topic %s: run: %v\nwant %s", topic, err, file+place)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // agents to the router. The configuration is valid.
 func (a *App) plan(ctx context.Context) (*router.Options, error) {
 	o := &router.Options{
-		System: a.config.Name, Route: a.links.route,
+		System: a.config.System(), Route: a.links.route,
 		Middleware: a.middleware, PublishMiddleware: a.publishMiddleware,
 		Limits: a.limits(), Logger: a.options.Logger, Observe: a.options.Observe,
 	}
@@ -33,7 +33,7 @@ func (a *App) plan(ctx context.Context) (*router.Options, error) {
 		}
 		agent, err := a.planAgent(ctx, name)
 		if _, ofEntry := errors.AsType[*entryError](err); ofEntry {
-			return nil, err // it names the transport's entry, which is at fault
+			return nil, err // it names the entry that is at fault
 		}
 		if err != nil {
 			return nil, fmt.Errorf("agent %q: %w", name, err)

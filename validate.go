@@ -246,11 +246,20 @@ func (v *validation) agentOn(path string, agent *config.Agent, caps *driver.Capa
 	}
 	if need := time.Duration(1+immediate) * agent.Timeout.Std(); caps.MaxLease > 0 && need > caps.MaxLease {
 		v.fault(path+".timeout", fmt.Sprintf("of %v for %d attempts in place is %v, and %s holds a message for %v at most",
-			agent.Timeout, 1+immediate, need, on, caps.MaxLease), "shorten the timeout, or set retry.immediate to 0")
+			agent.Timeout, 1+immediate, need, on, caps.MaxLease), shorter(immediate, agent.Transport))
 	}
 	if caps.MaxInFlight > 0 && agent.Concurrency > caps.MaxInFlight {
 		v.fault(path+".concurrency", fmt.Sprintf("is %d, and %s has at most %d messages in flight", agent.Concurrency, on, caps.MaxInFlight), "")
 	}
+}
+
+// shorter is the way out where attempts take longer than a transport holds a
+// message.
+func shorter(immediate int, on string) string {
+	if immediate > 0 {
+		return fmt.Sprintf("shorten the timeout, set retry.immediate to 0, or let transports.%s hold messages longer, as max_idle does", on)
+	}
+	return fmt.Sprintf("shorten the timeout, or let transports.%s hold messages longer, as max_idle does", on)
 }
 
 // handlersWithoutAgent reports handlers that nothing would ever call.

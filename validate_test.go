@@ -85,10 +85,15 @@ func TestCapabilitiesAreChecked(t *testing.T) {
 		agent config.Agent
 		want  string
 	}{
-		"order":   {config.Agent{Order: "key"}, `agents.researcher.order: is key, and transport "pigeon" keeps no order`},
-		"from":    {config.Agent{From: "2026-01-31T00:00:00Z"}, `agents.researcher.from: transport "pigeon" cannot start at a time`},
-		"timeout": {config.Agent{Policy: config.Policy{Timeout: seconds(30)}}, `holds a message for 1m0s at most`},
-		"fits":    {config.Agent{Policy: config.Policy{Timeout: seconds(20)}}, ``},
+		"order": {config.Agent{Order: "key"}, `agents.researcher.order: is key, and transport "pigeon" keeps no order`},
+		"from":  {config.Agent{From: "2026-01-31T00:00:00Z"}, `agents.researcher.from: transport "pigeon" cannot start at a time`},
+		"timeout": {config.Agent{Policy: config.Policy{Timeout: seconds(30)}}, `holds a message for 1m0s at most` +
+			"\n    shorten the timeout, set retry.immediate to 0, or let transports.pigeon hold messages longer, as max_idle does"},
+		"one attempt": {
+			config.Agent{Policy: config.Policy{Timeout: seconds(90), Retry: config.Retry{Immediate: new(0)}}},
+			"\n    shorten the timeout, or let transports.pigeon hold messages longer, as max_idle does",
+		},
+		"fits": {config.Agent{Policy: config.Policy{Timeout: seconds(20)}}, ``},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -49,7 +49,7 @@ func (k *checker) name(path, name string, longest int) {
 	switch {
 	case name == "" && !k.given(path):
 	case len(name) > longest:
-		k.fault(path, fmt.Sprintf("the name is %d characters long, and %d are allowed", len(name), longest), "")
+		k.fault(path, fmt.Sprintf("the name is %d characters long, and %d are allowed", len(name), longest), "shorten it")
 	case !nameRule.MatchString(name):
 		k.fault(path, quoteRaw(name)+" is not a name", ruleOfNames)
 	}

@@ -39,6 +39,7 @@ func (c *Config) Check() Problems {
 	}
 	k.places()
 	k.groups()
+	k.brokerNames()
 	return k.list.quoted().Sorted()
 }
 

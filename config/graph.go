@@ -96,7 +96,12 @@ func (w *wires) owners(topic string, seen []string) []claim {
 		if slices.Contains(seen, consumes) {
 			continue
 		}
-		if on, err := w.lives(consumes, append(seen, topic)); err == nil {
+		on, known := w.known[consumes]
+		var err error
+		if !known {
+			on, err = w.lives(consumes, append(seen, topic))
+		}
+		if err == nil {
 			list = append(list, claim{agent: name, transport: on})
 		}
 	}

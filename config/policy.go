@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"time"
 
@@ -120,6 +121,9 @@ func (w *wires) agent(name string) Agent {
 	}
 	return a
 }
+
+// System is the name of the system, or its default.
+func (c *Config) System() string { return cmp.Or(c.Name, defaultName) }
 
 // DefaultTransport is the name of the transport of whatever names none.
 func (c *Config) DefaultTransport() string {

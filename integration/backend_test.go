@@ -4,19 +4,26 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anywire/anywire"
 	"github.com/anywire/anywire/config"
+	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/envelope"
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport/driver"
 	"github.com/anywire/anywire/transport/memory"
 	"github.com/anywire/anywire/transport/natsdriver"
 	"github.com/anywire/anywire/transport/natsdriver/embedded"
+	"github.com/anywire/anywire/transport/watermillbridge/watermillredis"
 )
 
-// bus is the name of the transport in every test's configuration.
-const bus = "bus"
+// The names of the transports in every test's configuration: that of all topics,
+// and that of a [world]'s witness where it has one.
+const (
+	bus     = "bus"
+	witness = "witness"
+)
 
 // backend is one way to carry messages: what every test runs on.
 type backend struct {
@@ -27,6 +34,8 @@ type backend struct {
 	loose func(t *testing.T) *world
 	// slowJoin: a member that comes or goes costs a second.
 	slowJoin bool
+	// bridged: Watermill's adapter carries the messages.
+	bridged bool
 }
 
 var backends = []backend{
@@ -36,12 +45,18 @@ var backends = []backend{
 	{name: "nats", start: brokers["nats"].start, loose: startNATS(natsdriver.Options{Storage: "memory"})},
 	{name: "redis", start: brokers["redis"].start},
 	{name: "kafka", start: brokers["kafka"].start, slowJoin: true},
+	{name: "watermill-redisstream", start: brokers["watermill-redisstream"].start, slowJoin: true, bridged: true},
+	{name: "watermill-kafka", start: brokers["watermill-kafka"].start, slowJoin: true, bridged: true},
 }
 
 // world is the broker of one test. Each app of the test joins it as a process of
 // its own would, as far as the backend allows that.
 type world struct {
 	entry config.Transport
+	caps  driver.Capabilities
+	// witness reads what the transport itself cannot: topics without a group, and
+	// lags. Empty: the transport can.
+	witness config.Transport
 	// shared is the driver of all apps where the broker lives in this process;
 	// nil: each app opens its own, as the entry says.
 	shared driver.Driver
@@ -92,14 +107,16 @@ func startNATS(o natsdriver.Options) func(t *testing.T) *world {
 func inProcess(t *testing.T, entry config.Transport, d driver.Driver) *world {
 	t.Helper()
 	t.Cleanup(func() { closeDriver(t, d) })
-	return &world{entry: entry, shared: d, stranger: func(*testing.T) driver.Driver { return d }}
+	return &world{entry: entry, caps: d.Capabilities(), shared: d, stranger: func(*testing.T) driver.Driver { return d }}
 }
 
 // remote is a world whose broker is a process; a prefix keeps tests apart.
-func remote(t *testing.T, entry config.Transport, open func(t *testing.T) (driver.Driver, error)) *world {
+func remote(
+	t *testing.T, entry config.Transport, caps driver.Capabilities, open func(t *testing.T) (driver.Driver, error),
+) *world {
 	t.Helper()
 	entry.Prefix = "it" + strings.ReplaceAll(envelope.NewID(), "-", "")[:16] + "."
-	return &world{entry: entry, stranger: func(t *testing.T) driver.Driver {
+	return &world{entry: entry, caps: caps, stranger: func(t *testing.T) driver.Driver {
 		t.Helper()
 		d, err := open(t)
 		if err != nil {
@@ -110,10 +127,36 @@ func remote(t *testing.T, entry config.Transport, open func(t *testing.T) (drive
 	}}
 }
 
+// native is a stranger of the kind that is ours on these servers.
+func (w *world) native(t *testing.T) driver.Driver {
+	t.Helper()
+	if w.witness.Kind == "" {
+		return w.stranger(t)
+	}
+	d, err := brokers[w.witness.Kind].kind.Open(t.Context(), w.witness.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeDriver(t, d) })
+	return d
+}
+
 // beside is the same broker with another prefix.
 func (w *world) beside(name string) *world {
 	other := *w
 	other.entry.Prefix += name + "."
+	other.witness.Prefix = other.entry.Prefix
+	return &other
+}
+
+// leased is the same broker with leases of d, where they are the transport's and
+// no agent's.
+func (w *world) leased(d time.Duration) *world {
+	other := *w
+	if o, ok := w.entry.Options.(watermillredis.Options); ok {
+		o.MaxIdle = value.Duration(d)
+		other.entry.Options, other.caps = o, watermillredis.Capabilities(o)
+	}
 	return &other
 }
 
@@ -131,7 +174,9 @@ func eachOrder(t *testing.T, test func(c *orderCase)) {
 		for _, b := range backends {
 			t.Run(order+"/"+b.name, func(t *testing.T) {
 				t.Parallel()
-				test(&orderCase{T: t, world: b.start(t), order: order})
+				w := b.start(t)
+				needsOrder(t, w.caps, order)
+				test(&orderCase{T: t, world: w, order: order})
 			})
 		}
 	}
@@ -166,6 +211,11 @@ func (w *world) options(c *config.Config) *anywire.Options {
 	if c.Idempotency.Store == "" {
 		c.Idempotency = unremembered()
 	}
+	if w.witness.Kind != "" {
+		c.Transports[witness] = w.witness
+	}
+	fitLease(c, w.caps.MaxLease)
+	fitShards(c, w.caps)
 	if w.shared != nil {
 		o.Drivers = map[string]driver.Driver{bus: w.shared}
 	}

@@ -20,7 +20,9 @@ import (
 	"github.com/anywire/anywire"
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/config/value"
+	"github.com/anywire/anywire/transport/driver"
 	"github.com/anywire/anywire/transport/natsdriver/embedded"
+	"github.com/anywire/anywire/transport/redisdriver"
 )
 
 // roleVariable holds the role of this process, as JSON, when a test started it.
@@ -30,6 +32,7 @@ const roleVariable = "ANYWIRE_INTEGRATION_ROLE"
 type role struct {
 	Broker, URL, Prefix string // of a server
 	Dir                 string // of an embedded one
+	Consumer            string // the stable name of a reader on Redis
 	Order               string
 	Lease               time.Duration
 	Publish             int    // so many jobs first
@@ -84,16 +87,24 @@ func (r role) play(ctx context.Context) error {
 
 func (r role) app(signalled context.Context, note func(format string, args ...any)) *anywire.App {
 	entry := config.Transport{Kind: "embedded", Options: embedded.Options{Dir: r.Dir}}
+	var caps driver.Capabilities
 	if b := brokers[r.Broker]; b != nil {
 		entry = config.Transport{Kind: b.name, Prefix: r.Prefix, Options: b.options(r.URL, nil)}
+		caps, _ = b.kind.Capabilities(entry.Options) // that they are valid the parent knows
 	}
-	app := anywire.New(&anywire.Options{Kinds: kinds(), Config: &config.Config{
-		Transport: bus, Transports: map[string]config.Transport{bus: entry}, Idempotency: unremembered(),
-		Agents: map[string]config.Agent{"worker": {
-			Consumes: "jobs", Order: r.Order,
-			Policy: config.Policy{Concurrency: 4, Lease: value.Duration(r.Lease), Retry: config.Retry{Immediate: new(0), Delayed: new(0)}},
-		}},
-	}})
+	if o, ok := entry.Options.(redisdriver.Options); ok {
+		o.Consumer = r.Consumer
+		entry.Options = o
+	}
+	longest := r.Lease
+	if r.Hang || r.Gate > 0 { // until the test goes on, and not for a lease
+		longest = bridgedLease
+	}
+	w := (&world{entry: entry, caps: caps}).leased(longest)
+	app := anywire.New(w.options(&config.Config{Agents: map[string]config.Agent{"worker": {
+		Consumes: "jobs", Order: r.Order,
+		Policy: config.Policy{Concurrency: 4, Lease: value.Duration(r.Lease), Retry: config.Retry{Immediate: new(0), Delayed: new(0)}},
+	}}}))
 	var started atomic.Int64
 	anywire.Consume(app, "worker", func(ctx context.Context, j Job) error {
 		note("start %s/%d", j.Key, j.N)

@@ -34,7 +34,8 @@ type drained struct {
 func (d *drained) test(t *testing.T, n int) {
 	t.Helper()
 	one := run(t, d.app())
-	publisher := anywireOf(t, d.w)
+	publisher := d.app() // it knows how many shards the topics have
+	t.Cleanup(func() { _ = publisher.Close() })
 	var group sync.WaitGroup
 	group.Go(func() {
 		for i := range n {

@@ -24,7 +24,7 @@ func embeddedApp(dir string, two func(context.Context, Half) error) *anywire.App
 	o := all.Options()
 	o.Kinds = append(o.Kinds, embedded.Kind())
 	o.Config = &config.Config{
-		Transport:  bus, Idempotency: unremembered(),
+		Transport: bus, Idempotency: unremembered(),
 		Transports: map[string]config.Transport{bus: {Kind: "embedded", Options: embedded.Options{Dir: dir, PublishTimeout: value.Duration(2 * time.Second)}}},
 		Agents: map[string]config.Agent{
 			"one": {Consumes: "first", Produces: "second"},

@@ -28,7 +28,7 @@ type hands interface {
 // hands connects an operator to the server at url.
 func (b *broker) hands(t *testing.T, url string) hands {
 	t.Helper()
-	switch b.name {
+	switch b.server() {
 	case "nats":
 		nc, err := nats.Connect(url)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 func TestSlowHandler(t *testing.T) {
 	t.Parallel()
 	eachOrder(t, func(c *orderCase) {
+		needsRenewal(c.T, c.world.caps)
 		for _, lease := range []time.Duration{time.Second, 4 * time.Second, 10 * time.Second} {
 			n := startsWith(c, lease)
 			if n == 5 || c.world.duplicates {

@@ -18,11 +18,12 @@ import (
 // memory again, everything that was confirmed is handled.
 func TestRedisOutOfMemory(t *testing.T) {
 	t.Parallel()
-	for _, order := range []string{"none", "key"} {
-		t.Run(order, func(t *testing.T) {
+	for _, c := range [][2]string{{"redis", "none"}, {"redis", "key"}, {"watermill-redisstream", "none"}} {
+		b, order := brokers[c[0]], c[1]
+		t.Run(b.name+"/"+order, func(t *testing.T) {
 			t.Parallel()
 			server := brokertest.Redis(t, "maxmemory 8mb", "maxmemory-policy noeviction")
-			w := brokers["redis"].world(t, server)
+			w := b.world(t, server)
 			var mu sync.Mutex
 			done := map[int]bool{}
 			app := anywire.New(w.options(&config.Config{Agents: map[string]config.Agent{
@@ -51,7 +52,7 @@ func TestRedisOutOfMemory(t *testing.T) {
 					return r.Health().Agents[0].Stalled != "" || r.Health().Agents[0].Reason != "" || count() == sent
 				}, func() any { return r.Health() })
 			}
-			if _, err := brokers["redis"].hands(t, server.URL).(redisHands).client.ConfigSet(t.Context(), "maxmemory", "0").Result(); err != nil {
+			if _, err := b.hands(t, server.URL).(redisHands).client.ConfigSet(t.Context(), "maxmemory", "0").Result(); err != nil {
 				t.Fatal(err)
 			}
 			await(t, "everything that was confirmed is handled", func() bool { return count() >= sent },

@@ -23,7 +23,7 @@ func TestNetwork(t *testing.T) {
 				proxy.Set(faultproxy.Faults{})
 			}
 		}
-		runAccidents(t, w, outage, []accident{
+		runAccidents(t, []*world{w}, outage, []accident{
 			{"reset in mid-publish", func(t *testing.T, ps []*pipeline) {
 				t.Helper()
 				for range scale(2, 30) {

@@ -50,6 +50,56 @@ func TestDeletedLive(t *testing.T) {
 	})
 }
 
+// TestVanishedShowsInHealth: what somebody deletes while no agent runs is counted by
+// the next one. On NATS an operator's purge moves the group's place, so that nothing
+// tells of it; what a stream's limits take is tested in the driver.
+func TestVanishedShowsInHealth(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"redis", "kafka"} {
+		for _, order := range []string{"none", "key"} {
+			t.Run(name+"/"+order, func(t *testing.T) {
+				t.Parallel()
+				b := brokers[name]
+				server := b.shared(t)
+				w := b.world(t, server)
+				handled := journal[Job]{}
+				start := func() *running {
+					app := anywire.New(w.options(&config.Config{Agents: map[string]config.Agent{"worker": {Consumes: "jobs", Order: order}}}))
+					anywire.Consume(app, "worker", func(_ context.Context, j Job) error {
+						handled.note(j)
+						return nil
+					})
+					return run(t, app)
+				}
+				has := func(j Job) func() bool { return func() bool { return slices.Contains(handled.all(), j) } }
+				first := start()
+				publish(t, first.App, "jobs", Job{Key: "first"})
+				await(t, "the group is there", has(Job{Key: "first"}))
+				if err := first.stop(); err != nil {
+					t.Fatal(err)
+				}
+				writer := anywire.New(w.options(&config.Config{}))
+				t.Cleanup(func() { _ = writer.Close() })
+				const lost = 5
+				for n := range lost {
+					publish(t, writer, "jobs", Job{Key: "lost", N: n})
+				}
+				if err := b.hands(t, server.URL).trim(t.Context(), w.entry.Prefix+"jobs"); err != nil {
+					t.Fatal(err)
+				}
+				again := start()
+				publish(t, writer, "jobs", Job{Key: "last"})
+				await(t, "the last is handled", has(Job{Key: "last"}))
+				await(t, "health counts what vanished", func() bool { return again.Health().Agents[0].Vanished == lost },
+					func() any { return fmt.Sprintf("%+v", again.Health()) })
+				if n := len(handled.all()); n != 2 {
+					t.Errorf("%d messages were handled, want two", n)
+				}
+			})
+		}
+	}
+}
+
 // deletion is an agent with handled, running and waiting messages.
 type deletion struct {
 	t     *testing.T
@@ -200,12 +250,8 @@ func TestDeadLettersRefused(t *testing.T) {
 // tally counts what a topic holds; -1: it cannot be read.
 func tally(t *testing.T, app *anywire.App, topic string) int {
 	t.Helper()
-	tr, err := app.Transport(bus)
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := 0
-	if tr.Browse(t.Context(), topic, driver.Start{}, false, func(*transport.Delivery) bool { n++; return true }) != nil {
+	if reader(t, app).Browse(t.Context(), topic, driver.Start{}, false, func(*transport.Delivery) bool { n++; return true }) != nil {
 		return -1
 	}
 	return n

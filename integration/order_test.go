@@ -47,6 +47,7 @@ type ordered struct {
 
 func checkOrder(t *testing.T, w *world, order string, shards, keys, each int) {
 	t.Helper()
+	needsOrder(t, w.caps, order)
 	o := &ordered{w: w, config: func() *config.Config {
 		return &config.Config{
 			Topics: map[string]config.Topic{"jobs": {Shards: shards}},

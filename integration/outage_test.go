@@ -17,13 +17,17 @@ import (
 
 // TestBrokerOutage: a message whose publish returned nil is handled, whatever
 // happens to the broker's process; an app recovers by itself, and says meanwhile
-// what it waits for.
+// what it waits for. All kinds that a server carries meet its accidents together.
 func TestBrokerOutage(t *testing.T) {
 	t.Parallel()
-	eachBroker(t, func(t *testing.T, b *broker) {
+	eachServer(t, func(t *testing.T, kinds []*broker) {
 		t.Helper()
-		server := b.own(t)
-		runAccidents(t, b.world(t, server), outage, []accident{
+		server := kinds[0].own(t)
+		var worlds []*world
+		for _, b := range kinds {
+			worlds = append(worlds, b.world(t, server))
+		}
+		runAccidents(t, worlds, outage, []accident{
 			{"killed", func(t *testing.T, ps []*pipeline) {
 				t.Helper()
 				server.Kill(t)
@@ -60,16 +64,23 @@ type accident struct {
 	hit  func(t *testing.T, ps []*pipeline)
 }
 
-// runAccidents has one accident after the other happen to two pipelines, without
-// order and with order by key. Each is a subtest: messages flow again after it.
-// In the end nothing that was confirmed is missing.
-func runAccidents(t *testing.T, w *world, lease time.Duration, accidents []accident) {
+// runAccidents has one accident after the other happen to two pipelines of each
+// world, without order and with order by key. Each is a subtest: messages flow again
+// after it. In the end nothing that was confirmed is missing.
+func runAccidents(t *testing.T, worlds []*world, lease time.Duration, accidents []accident) {
 	t.Helper()
 	var ps []*pipeline
-	for _, order := range []string{"none", "key"} {
-		p := &pipeline{w: w.beside(order), order: order, lease: lease}
-		p.start(t)
-		ps = append(ps, p)
+	for _, w := range worlds {
+		w := w.leased(lease)
+		orders := []string{"none"}
+		if order := keyed(t, w.entry.Kind, w.caps); order == "key" {
+			orders = append(orders, order)
+		}
+		for _, order := range orders {
+			p := &pipeline{name: w.entry.Kind + ", order " + order, w: w.beside(order), order: order, lease: lease}
+			p.start(t)
+			ps = append(ps, p)
+		}
 	}
 	awaitProgress(t, ps)
 	for _, a := range accidents {
@@ -92,6 +103,7 @@ func last(t *testing.T, d time.Duration) {
 
 // pipeline is three hops under a publisher that never stops.
 type pipeline struct {
+	name  string
 	w     *world
 	order string
 	lease time.Duration
@@ -127,7 +139,7 @@ func (p *pipeline) start(t *testing.T) {
 func (p *pipeline) finish(t *testing.T) {
 	t.Helper()
 	p.stop()
-	await(t, "everything that was confirmed is handled, order "+p.order, func() bool { return len(p.missing()) == 0 },
+	await(t, "everything that was confirmed is handled, "+p.name, func() bool { return len(p.missing()) == 0 },
 		func() any { return fmt.Sprintf("missing %v of %d", p.missing(), len(p.confirmed)) })
 	await(t, "every agent runs", func() bool {
 		for _, h := range p.app.Health().Agents {
@@ -145,7 +157,7 @@ func (p *pipeline) finish(t *testing.T) {
 	if p.order != "none" {
 		checkRising(t, p.known())
 	}
-	t.Logf("order %s: %d confirmed, %d not, %d handled", p.order, len(p.confirmed), p.unknown, len(p.done.all()))
+	t.Logf("%s: %d confirmed, %d not, %d handled", p.name, len(p.confirmed), p.unknown, len(p.done.all()))
 }
 
 func (p *pipeline) build() *anywire.App {
@@ -185,6 +197,7 @@ func (p *pipeline) publish(ctx context.Context) {
 		}
 		p.mu.Unlock()
 		_ = pause(ctx, time.Millisecond)
+		p.awaitRoom(ctx)
 	}
 }
 
@@ -195,9 +208,9 @@ func awaitProgress(t *testing.T, ps []*pipeline) {
 	const enough = 10
 	for _, p := range ps {
 		confirmed := p.count()
-		await(t, "messages are confirmed, order "+p.order, func() bool { return p.count() >= confirmed+enough }, p.state)
+		await(t, "messages are confirmed, "+p.name, func() bool { return p.count() >= confirmed+enough }, p.state)
 		done := len(p.done.all())
-		await(t, "messages flow, order "+p.order, func() bool { return len(p.done.all()) >= done+enough }, p.state)
+		await(t, "messages flow, "+p.name, func() bool { return len(p.done.all()) >= done+enough }, p.state)
 	}
 }
 
@@ -216,7 +229,7 @@ func (p *pipeline) state() any {
 func awaitWaiting(t *testing.T, ps []*pipeline) {
 	t.Helper()
 	for _, p := range ps {
-		await(t, "health says that the broker is away, order "+p.order, func() bool {
+		await(t, "health says that the broker is away, "+p.name, func() bool {
 			for _, h := range p.app.Health().Agents {
 				if h.State != transport.Waiting || h.Reason == "" {
 					return false

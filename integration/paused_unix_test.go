@@ -6,7 +6,6 @@ import (
 	"os"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // TestPausedWorker: a worker that stood still for longer than its lease has lost
@@ -16,7 +15,7 @@ func TestPausedWorker(t *testing.T) {
 	t.Parallel()
 	eachBrokerOrder(t, func(t *testing.T, b *broker, order string) {
 		t.Helper()
-		const lease = time.Second
+		lease := b.shortLease(t)
 		jobs := scale(400, 4000)
 		r := b.role(t, b.shared(t), order, lease)
 		first := r
@@ -28,6 +27,7 @@ func TestPausedWorker(t *testing.T) {
 		before := done()
 		heir := spawn(t, r)
 		await(t, "the second works", func() bool { return done() > before+10 })
+		last(t, 3*lease/2)
 		sendSignal(t, zombie, syscall.SIGCONT)
 		await(t, "everything is handled", func() bool { return done() == jobs }, func() any { return done() })
 		zombie.drain(t)

@@ -160,7 +160,7 @@ func (p *plainWorld) checkDead(t *testing.T, r *running, rejected []string) {
 // answers are what a client makes of the answers that reads no attributes.
 func (p *plainWorld) answers(t *testing.T) []*envelope.Envelope {
 	t.Helper()
-	browser, ok := p.stranger.(driver.Browser)
+	browser, ok := reader(t, p.app).Driver().(driver.Browser)
 	if !ok || p.stranger.Capabilities().InProcess {
 		return p.inProcess(t)
 	}

@@ -11,20 +11,21 @@ import (
 )
 
 // TestRightsRevokedLive: an app whose rights are taken away says what it lacks, and
-// goes on when it has them again. Nothing is lost between.
+// goes on when it has them again. Nothing is lost between. All kinds that a server
+// carries lose their rights together.
 func TestRightsRevokedLive(t *testing.T) {
 	t.Parallel()
-	for name, protect := range map[string]func(t *testing.T) (w *world, revoke, restore func(t *testing.T)){
+	for name, protect := range map[string]func(t *testing.T) (worlds []*world, revoke, restore func(t *testing.T)){
 		"redis": protectedRedis, "nats": protectedNATS, "kafka": protectedKafka,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, revoke, restore := protect(t)
-			runAccidents(t, w, outage, []accident{{"revoked", func(t *testing.T, ps []*pipeline) {
+			worlds, revoke, restore := protect(t)
+			runAccidents(t, worlds, outage, []accident{{"revoked", func(t *testing.T, ps []*pipeline) {
 				t.Helper()
 				revoke(t)
 				for _, p := range ps {
-					await(t, "health says it, order "+p.order, func() bool {
+					await(t, "health says it, "+p.name, func() bool {
 						for _, h := range p.app.Health().Agents {
 							if h.State == transport.Running && h.Stalled == "" {
 								return false
@@ -39,7 +40,7 @@ func TestRightsRevokedLive(t *testing.T) {
 	}
 }
 
-func protectedRedis(t *testing.T) (w *world, revoke, restore func(t *testing.T)) {
+func protectedRedis(t *testing.T) (worlds []*world, revoke, restore func(t *testing.T)) {
 	t.Helper()
 	server := brokertest.Redis(t, "user app on >secret ~* &* +@all")
 	operator := brokers["redis"].hands(t, server.URL).(redisHands).client
@@ -52,10 +53,10 @@ func protectedRedis(t *testing.T) (w *world, revoke, restore func(t *testing.T))
 		}
 	}
 	url := strings.Replace(server.URL, "redis://", "redis://app:secret@", 1)
-	return brokers["redis"].worldWith(t, brokers["redis"].options(url, nil)), set("-@all"), set("+@all")
+	return worldsAt(t, url, "redis", "watermill-redisstream"), set("-@all"), set("+@all")
 }
 
-func protectedNATS(t *testing.T) (w *world, revoke, restore func(t *testing.T)) {
+func protectedNATS(t *testing.T) (worlds []*world, revoke, restore func(t *testing.T)) {
 	t.Helper()
 	const granted, other = `authorization { user: app, password: secret }`, `authorization { user: app, password: other }`
 	server := brokertest.NATS(t, granted)
@@ -66,33 +67,43 @@ func protectedNATS(t *testing.T) (w *world, revoke, restore func(t *testing.T)) 
 		}
 	}
 	url := strings.Replace(server.URL, "nats://", "nats://app:secret@", 1)
-	return brokers["nats"].worldWith(t, brokers["nats"].options(url, nil)), set(other), set(granted)
+	return worldsAt(t, url, "nats"), set(other), set(granted)
 }
 
 // protectedKafka takes rights away by giving them to somebody: where a resource has
 // no list of rights, everybody has all.
-func protectedKafka(t *testing.T) (w *world, revoke, restore func(t *testing.T)) {
+func protectedKafka(t *testing.T) (worlds []*world, revoke, restore func(t *testing.T)) {
 	t.Helper()
 	b := brokers["kafka"]
 	server := b.own(t, "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
 		"allow.everyone.if.no.acl.found=true")
 	admin := b.hands(t, server.URL).(kafkaHands).admin
-	w = b.world(t, server)
-	list := kadm.NewACLs().Allow("User:somebody").AllowHosts("*").Topics(w.entry.Prefix).
+	worlds = worldsAt(t, server.URL, "kafka", "watermill-kafka")
+	list := kadm.NewACLs().Allow("User:somebody").AllowHosts("*").Topics(worlds[0].entry.Prefix, worlds[1].entry.Prefix).
 		ResourcePatternType(kadm.ACLPatternPrefixed).Operations(kadm.OpRead)
 	revoke = func(t *testing.T) {
 		t.Helper()
 		answers, err := admin.CreateACLs(t.Context(), list)
-		if err != nil || len(answers) != 1 || answers[0].Err != nil {
+		if err != nil || len(answers) != len(worlds) || answers[0].Err != nil || answers[1].Err != nil {
 			t.Fatalf("%v, %v", answers, err)
 		}
 	}
 	restore = func(t *testing.T) {
 		t.Helper()
 		answers, err := admin.DeleteACLs(t.Context(), list)
-		if err != nil || len(answers) != 1 || answers[0].Err != nil {
+		if err != nil || len(answers) != len(worlds) || answers[0].Err != nil || answers[1].Err != nil {
 			t.Fatalf("%v, %v", answers, err)
 		}
 	}
-	return w, revoke, restore
+	return worlds, revoke, restore
+}
+
+// worldsAt are of several kinds on one server.
+func worldsAt(t *testing.T, url string, kinds ...string) []*world {
+	t.Helper()
+	var worlds []*world
+	for _, name := range kinds {
+		worlds = append(worlds, brokers[name].worldAt(t, url, nil))
+	}
+	return worlds
 }

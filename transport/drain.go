@@ -26,8 +26,8 @@ const (
 //
 // It returns nil after a clean drain, [ErrForced] if handlers had to be
 // cancelled, and at once an error for what waiting cannot cure: options that the
-// transport refuses, a topic that is required and missing, rights that are
-// missing. A broker that does not answer is no such error: Subscribe tries again
+// transport refuses, names that the broker refuses, a topic that is required and
+// missing, rights that are missing. A broker that does not answer is no such error: Subscribe tries again
 // for ever, and says so in [Transport.Health] and the log.
 //
 // Delivery is at least once: a message comes again when its lease is lost, or
@@ -131,7 +131,7 @@ func (s *subscription) begin(ctx context.Context) error {
 // isFinal reports whether waiting cannot cure a failure to subscribe.
 func isFinal(err error) bool {
 	var coded *envelope.Error
-	return errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrDenied) ||
+	return errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrDenied) || errors.Is(err, driver.ErrName) ||
 		errors.Is(err, driver.ErrClosed) || errors.As(err, &coded)
 }
 
@@ -259,6 +259,7 @@ func (s *subscription) close(src *source) {
 	}
 	s.mu.Lock()
 	src.closed = true
+	src.noteVanished()
 	for _, one := range src.pending {
 		s.free(one.t)
 		one.t.Cancel(nil)

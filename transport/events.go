@@ -3,7 +3,7 @@ package transport
 import "time"
 
 // Event is something that a [Transport] tells its observer: [Published],
-// [Settled], [Redelivered], [Lost] or [Changed]. The set is sealed; package
+// [Settled], [Redelivered], [Lost], [Vanished] or [Changed]. The set is sealed; package
 // router adds its own by embedding the interface.
 type Event interface{ event() }
 
@@ -35,11 +35,24 @@ type Lost struct {
 	Reason                      string
 }
 
+// Vanished are messages that the broker dropped before the group had settled them:
+// nobody gets them any more. It is told within a third of the lease; the driver's
+// log says which they are.
+type Vanished struct {
+	Transport, Topic, Group string
+	Messages                uint64 // since the last such event
+}
+
 // Changed is a new state of a subscription.
-type Changed struct{ Health Health }
+type Changed struct {
+	Health Health
+
+	trouble bool // somebody should look
+}
 
 func (Published) event()   {}
 func (Settled) event()     {}
 func (Redelivered) event() {}
 func (Lost) event()        {}
+func (Vanished) event()    {}
 func (Changed) event()     {}

@@ -99,6 +99,7 @@ type fakeSource struct {
 	extend  func([]driver.Token) ([]driver.Token, error)
 	beats   []int
 	trouble error
+	dropped uint64
 }
 
 // Trouble implements [driver.Teller].
@@ -106,6 +107,13 @@ func (s *fakeSource) Trouble() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.trouble
+}
+
+// Vanished implements [driver.LossTeller].
+func (s *fakeSource) Vanished() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dropped
 }
 
 func (s *fakeSource) push(msgs ...*driver.Message) {

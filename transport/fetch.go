@@ -31,6 +31,7 @@ type source struct {
 	failing    bool               // the last Receive failed
 	closing    bool               // nothing more is fetched or started
 	closed     bool               // the driver's source is gone: outcomes are dropped
+	vanished   uint64             // what its driver told of, as far as it was passed on
 	fullShards map[int]int
 	paused     map[int]int
 	revocation map[<-chan struct{}]struct{}

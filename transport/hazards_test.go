@@ -494,3 +494,58 @@ func TestTroubleOfASourceShowsInHealth(t *testing.T) {
 		}
 	})
 }
+
+// What the broker dropped is counted for as long as the subscription lives,
+// whatever becomes of the sources that knew of it, and is told once.
+func TestWhatTheBrokerDroppedIsCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		var mu sync.Mutex
+		told := uint64(0)
+		wire := transport.New(f, &transport.Options{Observe: func(e transport.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e, ok := e.(transport.Vanished); ok && e.Topic == "topic" && e.Group == "topic" {
+				told += e.Messages
+			}
+		}})
+		ctx, stop := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() {
+			result <- wire.Subscribe(ctx, "topic", nil, &transport.SubscribeOptions{Group: "topic", Lease: 30 * time.Second})
+		}()
+		drop := func(source int, n uint64) {
+			src := f.source(source)
+			src.mu.Lock()
+			defer src.mu.Unlock()
+			src.dropped += n
+		}
+		wantVanished := func(health, events uint64) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if h := wire.Health(); len(h) != 1 || h[0].Vanished != health || told != events {
+				t.Errorf("health %+v, and %d were told of; want %d and %d", h, told, health, events)
+			}
+		}
+		drop(0, 2)
+		synctest.Wait()
+		wantVanished(2, 0) // health looks itself
+		pass(11 * time.Second)
+		wantVanished(2, 2)
+		pass(20 * time.Second)
+		wantVanished(2, 2)
+		drop(0, 1)
+		f.source(0).fail(driver.ErrStale) // another source takes its place
+		f.source(1)
+		wantVanished(3, 3)
+		drop(1, 4)
+		pass(11 * time.Second)
+		wantVanished(7, 7)
+		stop()
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	})
+}

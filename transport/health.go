@@ -24,4 +24,9 @@ type Health struct {
 	Running                 int    // handlers at work
 	LastSettled             time.Time
 	Shards                  []int // those this member owns, where they have owners
+	// Vanished counts messages that the broker dropped, by retention or because
+	// somebody trimmed or deleted them, before this group had settled them: as far
+	// as this member's driver can tell, since Subscribe began. One that a handler
+	// had at that moment may have been handled all the same.
+	Vanished uint64
 }

@@ -37,6 +37,9 @@ func (s *subscription) renew(ctx context.Context) {
 	s.beat(ctx)
 	s.mu.Lock()
 	sources := slices.Clone(s.sources)
+	for _, src := range sources {
+		src.noteVanished()
+	}
 	s.unlock()
 	var all sync.WaitGroup
 	defer all.Wait()

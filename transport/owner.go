@@ -98,7 +98,7 @@ func (o *owner) balance(ctx context.Context) (time.Duration, error) {
 	}
 	has := len(o.mine(held))
 	if has == 0 {
-		o.s.waiting(fmt.Sprintf("standby: other members own the %d shards", o.shards))
+		o.s.standby(fmt.Sprintf("standby: other members own the %d shards", o.shards))
 	}
 	if has < share || has == 0 { // something may come free
 		return min(o.s.o.Lease/3, time.Second), nil

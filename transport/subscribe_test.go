@@ -542,7 +542,7 @@ func TestASourceThatBreaksIsOpenedAgain(t *testing.T) {
 
 func TestSubscribeAnswersAtOnceWhatWaitingCannotCure(t *testing.T) {
 	t.Parallel()
-	for _, final := range []error{driver.ErrNotFound, driver.ErrDenied} {
+	for _, final := range []error{driver.ErrNotFound, driver.ErrDenied, driver.ErrName} {
 		t.Run(final.Error(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -48,6 +48,7 @@ type subscription struct {
 	since       time.Time
 	reason      string
 	lastSettled time.Time
+	vanished    uint64  // messages that the broker dropped, as far as they were told
 	events      []Event // told after unlock
 }
 
@@ -75,7 +76,11 @@ func (s *subscription) tell(e Event) {
 	log := s.t.log.With("transport", s.t.Name(), "topic", s.topic, "group", s.o.Group)
 	switch e := e.(type) {
 	case Changed:
-		log.Info("subscription changed", "state", string(e.Health.State), "reason", e.Health.Reason)
+		write := log.Info
+		if e.trouble {
+			write = log.Warn
+		}
+		write("subscription changed", "state", string(e.Health.State), "reason", e.Health.Reason)
 	case Lost:
 		log.Warn("delivery lost: it runs again elsewhere", "id", e.ID, "reason", e.Reason)
 	}
@@ -119,11 +124,22 @@ func (s *subscription) notify() {
 
 // setState notes what the subscription does; only changes are told.
 func (s *subscription) setState(state State, reason string) {
+	s.change(state, reason, state == Waiting || state == Blocked)
+}
+
+// standby waits as it should: other members own all that there is.
+func (s *subscription) standby(reason string) {
+	s.mu.Lock()
+	defer s.unlock()
+	s.change(Waiting, reason, false)
+}
+
+func (s *subscription) change(state State, reason string, trouble bool) {
 	if s.draining && state != Draining || s.state == state && s.reason == reason {
 		return
 	}
 	s.state, s.reason, s.since = state, reason, time.Now()
-	s.events = append(s.events, Changed{s.health()})
+	s.events = append(s.events, Changed{Health: s.health(), trouble: trouble})
 }
 
 func (s *subscription) snapshot() Health {
@@ -137,12 +153,14 @@ func (s *subscription) health() Health {
 		Transport: s.t.Name(), Topic: s.topic, Group: s.o.Group,
 		State: s.state, Since: s.since, Reason: s.reason,
 		Window: s.o.Window, Running: s.running, LastSettled: s.lastSettled,
+		Vanished: s.vanished,
 	}
 	for _, src := range s.sources {
 		h.InFlight += src.tasks.size
 		if src.shard >= 0 {
 			h.Shards = append(h.Shards, src.shard)
 		}
+		h.Vanished += src.newlyVanished()
 		src.tell(&h)
 	}
 	slices.Sort(h.Shards)
@@ -158,4 +176,25 @@ func (src *source) tell(h *Health) {
 	if err := teller.Trouble(); err != nil {
 		h.State, h.Reason = Blocked, err.Error()
 	}
+}
+
+// newlyVanished is how many messages the broker dropped that were not told yet.
+func (src *source) newlyVanished() uint64 {
+	teller, ok := src.driver.(driver.LossTeller)
+	if !ok {
+		return 0
+	}
+	return teller.Vanished() - src.vanished
+}
+
+// noteVanished tells of them.
+func (src *source) noteVanished() {
+	n := src.newlyVanished()
+	if n == 0 {
+		return
+	}
+	s := src.sub
+	src.vanished += n
+	s.vanished += n
+	s.note(Vanished{s.t.Name(), s.topic, s.o.Group, n})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,10 +107,13 @@ func (t *Transport) EnsureTopic(ctx context.Context, spec driver.Topic) (driver.
 	spec.Name = t.options.Prefix + name
 	has, err := admin.EnsureTopic(ctx, spec)
 	has.Name = name
-	if err != nil {
-		return has, fmt.Errorf("topic %q on transport %q: %w", name, t.Name(), err)
+	switch {
+	case err == nil:
+		return has, nil
+	case strings.HasPrefix(err.Error(), fmt.Sprintf("topic %q", spec.Name)): // the driver names it already
+		return has, fmt.Errorf("transport %q: %w", t.Name(), err)
 	}
-	return has, nil
+	return has, fmt.Errorf("topic %q on transport %q: %w", name, t.Name(), err)
 }
 
 // Browse shows the messages of a topic to fn without a group and without

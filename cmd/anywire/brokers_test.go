@@ -97,8 +97,16 @@ func TestEveryBrokersGroups(t *testing.T) {
 			if !lag.MatchString(r.out) || r.code != exitFailed || !strings.Contains(r.errs, "writer: 3 messages are more than 2") {
 				t.Errorf("lag: exit %d\n%s", r.code, r.both())
 			}
-			if _, err := l.transport(t).EnsureTopic(t.Context(), driver.Topic{Name: "tasks.research", Shards: 3}); err != nil {
-				t.Fatal(err)
+			for _, spec := range []driver.Topic{{Name: "tasks.research", Shards: 3}, {Name: "writer.inbox"}, {Name: "anywire.delay.1s"}, {Name: "other"}} {
+				if _, err := l.transport(t).EnsureTopic(t.Context(), spec); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r = l.call("topics")
+			for _, role := range []string{`writer.inbox .* writer \(retries\) +writer \(inbox\)`, `anywire.delay.1s .* all agents \(delays\)`, `other .*- \(not in the configuration\)`} {
+				if !regexp.MustCompile(role).MatchString(r.out) {
+					t.Errorf("topics does not show %s:\n%s", role, r.both())
+				}
 			}
 			r = l.call("validate", "--connect")
 			if r.code != exitUsage || !strings.Contains(r.errs, "new.yaml:7:29: topics.tasks.research.shards: ") || !strings.Contains(r.errs, "write shards: 3") {
@@ -122,7 +130,7 @@ func TestDoctorOfRedisWithoutFiles(t *testing.T) {
 	if r.code != exitFailed || t.Failed() {
 		t.Errorf("exit %d\n%s", r.code, r.both())
 	}
-	if r := l.call("validate", "--connect"); r.code != exitFine || !strings.Contains(r.out, "2 dangerous settings") {
+	if r := l.call("validate", "--connect"); r.code != exitFine || !strings.Contains(r.out, "2 dangerous settings") || strings.Contains(r.out, "durable") {
 		t.Errorf("validate --connect: exit %d\n%s", r.code, r.both())
 	}
 }

@@ -22,6 +22,7 @@ type checkout struct {
 	dir       string
 	goVersion string // of its go directive: a project needs no older one
 	sums      []byte // go.sum
+	compose   []byte // compose.yaml
 }
 
 // builtFrom is the checkout of this source file, as the compiler knew it.
@@ -49,7 +50,11 @@ func openCheckout(dir string) (checkout, error) {
 	if err != nil {
 		return checkout{}, &failure{fmt.Errorf("read the checkout of anywire: %w", err)}
 	}
-	return checkout{dir: dir, goVersion: directive(text, "go"), sums: sums}, nil
+	compose, err := os.ReadFile(filepath.Join(dir, "compose.yaml"))
+	if err != nil {
+		return checkout{}, &failure{fmt.Errorf("read the checkout of anywire: %w", err)}
+	}
+	return checkout{dir: dir, goVersion: directive(text, "go"), sums: sums, compose: compose}, nil
 }
 
 // directive is what a go.mod says after a word at the beginning of a line.

@@ -90,12 +90,28 @@ func (s *system) look(ctx context.Context, broker *transport.Transport, v *visit
 		}
 		faulty[t.name] = len(v.problems) > before
 	}
-	v.found = fmt.Sprintf("reached; %s there, %d made on first use; it %s", count(exist, "topic"), absent, abilities(broker.Capabilities()))
+	v.found = fmt.Sprintf("reached; %s there, %d made on first use; it %s",
+		count(exist, "topic"), absent, abilities(broker.Capabilities(), findings))
 	s.judge(v, findings, faulty)
 }
 
-// abilities says what a driver found that it can do.
-func abilities(c driver.Capabilities) string {
+// concernsDurability reports whether a check is of what becomes of stored messages.
+func concernsDurability(check string) bool {
+	switch check {
+	case "appendonly", "appendfsync", "maxmemory-policy", "sync", "sync_interval", "unclean.leader.election.enable":
+		return true
+	}
+	return false
+}
+
+// abilities says what a driver found that it can do. A server is not durable that
+// is set up to lose what it has.
+func abilities(c driver.Capabilities, findings []driver.Finding) string {
+	for _, f := range findings {
+		if f.Level == driver.Danger && concernsDurability(f.Check) {
+			c.Durable = false
+		}
+	}
 	var list []string
 	for _, a := range []struct {
 		has  bool

@@ -77,7 +77,7 @@ func TestConnectChecksRights(t *testing.T) {
 	t.Parallel()
 	server := brokertest.NATS(t, `accounts { APP { jetstream: enabled, users: [
   { user: all, password: pw },
-  { user: reader, password: pw, permissions: { publish: { deny: ["tasks.write", "$JS.API.STREAM.CREATE.>"] } } } ] } }`)
+  { user: reader, password: pw, permissions: { publish: { deny: ["tasks.write", "$JS.ACK.>", "$JS.API.STREAM.CREATE.>"] } } } ] } }`)
 	file := writeNew(t, fmt.Sprintf(`version: 1
 transport: nats
 transports:
@@ -89,6 +89,7 @@ agents:
 	for _, want := range []string{
 		"new.yaml:6:53: agents.researcher.produces: topic tasks.write, rights: user reader may not publish to tasks.write",
 		"new.yaml:6:27: agents.researcher.consumes: topic tasks.research, rights: user reader may not publish to $JS.API.STREAM.CREATE.tasks~research",
+		"user reader may not publish to $JS.ACK.tasks~research.researcher.>", // the second of one topic
 		"allow the user to publish to tasks.write",
 	} {
 		if !strings.Contains(r.errs, want) {

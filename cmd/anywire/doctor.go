@@ -133,9 +133,10 @@ func (s *system) inspectOn(ctx context.Context, broker *transport.Transport, see
 		}), nil
 	}
 	found, err := inspector.Inspect(ctx, s.use(broker.Name(), broker.Capabilities()))
+	before := slices.Clone(seen) // the broker may find several of one check, such as rights
 	for _, f := range found {
 		known := func(g driver.Finding) bool { return g.Check == f.Check && g.Subject == f.Subject }
-		if !slices.ContainsFunc(seen, known) {
+		if !slices.ContainsFunc(before, known) {
 			seen = append(seen, f)
 		}
 	}

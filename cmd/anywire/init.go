@@ -32,7 +32,8 @@ func initCommand() *cobra.Command {
 		SuggestFor: []string{"new", "create", "start"},
 		Short:      "Start a small working project: agents, tests, a file per transport",
 		Long: `Writes a small project into DIR (default: this folder): three agents with tests,
-a main, and a configuration for each transport. Nothing is overwritten.
+a main, a configuration for each transport, and a compose file with the brokers.
+Nothing is overwritten.
 
 Until a version of anywire is published, the project's go.mod points at the
 checkout that this command was built from.`,
@@ -117,7 +118,11 @@ func (p *newProject) render(home checkout) ([]written, error) {
 	values := map[string]string{
 		"Module": p.module, "Anywire": modulePath, "Checkout": quotedPath(home.dir), "Go": home.goVersion,
 	}
-	list := []written{{"go.sum", home.sums}}
+	list := []written{
+		{"go.sum", home.sums},
+		// The brokers of a project are its own: their name is that of its folder.
+		{"compose.yaml", bytes.Replace(home.compose, []byte("name: anywire\n"), nil, 1)},
+	}
 	for _, t := range templates.Templates() {
 		var b bytes.Buffer
 		if err := t.Execute(&b, values); err != nil {

@@ -67,6 +67,10 @@ func TestInitMakesAProjectThatWorks(t *testing.T) {
 			t.Errorf("validate -c %s: %v\n%s", name, err, out)
 		}
 	}
+	ours := string(read(t, filepath.Join(home(t), "compose.yaml")))
+	if got := string(read(t, filepath.Join(dir, "compose.yaml"))); got != strings.Replace(ours, "\nname: anywire\n", "\n", 1) || got == ours {
+		t.Errorf("compose.yaml:\n%s", cmp.Diff(ours, got))
+	}
 	runUntilBrief(t, binary, dir)
 }
 

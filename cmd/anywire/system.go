@@ -118,7 +118,7 @@ func (s *system) options(name string) (transport.Kind, any, error) {
 		o.SetLogger(s.log.With("transport", name))
 	}
 	if o, ok := o.(interface{ SetSystem(name string) }); ok {
-		o.SetSystem(s.Transports[name].Prefix + s.Name)
+		o.SetSystem(s.Transports[name].Prefix + s.System())
 	}
 	return kind, o, nil
 }

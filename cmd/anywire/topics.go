@@ -72,6 +72,8 @@ type topicSummary struct {
 	ConsumedBy     []string `json:"consumed_by"`
 	ProducedBy     []string `json:"produced_by"`
 	DeadLettersOf  []string `json:"dead_letters_of"`
+	InboxOf        string   `json:"inbox_of,omitempty"` // the agent whose retries come back through it
+	Delays         bool     `json:"delays,omitempty"`   // delayed messages of the system wait here
 	Configured     bool     `json:"configured"`
 	Error          string   `json:"error,omitempty"`
 }
@@ -171,11 +173,24 @@ func (s *system) ask(ctx context.Context, broker *transport.Transport, list *top
 		if !ours || list.has(name) {
 			continue
 		}
-		t := topicSummary{Name: name, ConsumedBy: []string{}, ProducedBy: []string{}, DeadLettersOf: []string{}}
+		t := topicSummary{
+			Name: name, ConsumedBy: []string{}, ProducedBy: []string{}, DeadLettersOf: []string{},
+			InboxOf: s.inboxAt(list.Transport, name), Delays: strings.HasPrefix(name, s.System()+".delay."),
+		}
 		t.fill(has)
 		list.Topics = append(list.Topics, t)
 	}
 	return nil
+}
+
+// inboxAt is the agent that has a topic of a transport as its inbox.
+func (s *system) inboxAt(on, topic string) string {
+	for name := range s.Agents {
+		if a, _ := s.Agent(name); a.Transport == on && inboxOf(name) == topic {
+			return name
+		}
+	}
+	return ""
 }
 
 func (l *topicList) has(name string) bool {
@@ -271,11 +286,19 @@ func (t *topicSummary) producers() string {
 	for _, agent := range t.DeadLettersOf {
 		names = append(names, agent+" (dead letters)")
 	}
+	if t.InboxOf != "" {
+		names = append(names, t.InboxOf+" (retries)")
+	}
 	return orDash(strings.Join(names, ", "))
 }
 
 func (t *topicSummary) consumers() string {
-	if !t.Configured {
+	switch {
+	case t.InboxOf != "":
+		return t.InboxOf + " (inbox)"
+	case t.Delays:
+		return "all agents (delays)"
+	case !t.Configured:
 		return "- (not in the configuration)"
 	}
 	return orDash(strings.Join(t.ConsumedBy, ", "))

@@ -102,7 +102,7 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 	case err != nil:
 		return nil, unreadable(err)
 	case !info.Mode().IsRegular():
-		return nil, anywire.Reject(fmt.Errorf("the document cannot be read: it is no file but %s", info.Mode().Type()))
+		return nil, anywire.Reject(fmt.Errorf("the document cannot be read: it is %s", kindOf(info.Mode())))
 	}
 	file, err := root.Open(name)
 	if err != nil {
@@ -114,6 +114,22 @@ func readFile(root *os.Root, name string) ([]byte, error) {
 		return nil, unreadable(err)
 	}
 	return body, nil
+}
+
+// kindOf says what is no regular file.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	default:
+		return "no regular file"
+	}
 }
 
 // unreadable rejects a document that cannot be read, unless the disk or a limit

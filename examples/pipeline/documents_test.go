@@ -81,7 +81,7 @@ func TestReadDocument(t *testing.T) {
 		"gone.md": "-> nowhere", "big.txt": strings.Repeat("x", maxDocument+1),
 	})
 	for name, want := range map[string]string{
-		"latin.txt": "not UTF-8 at byte 2", "empty.md": "is empty", "bom.md": "is empty", "folder.md": "no file but d",
+		"latin.txt": "not UTF-8 at byte 2", "empty.md": "is empty", "bom.md": "is empty", "folder.md": "it is a folder",
 		"out.md": "escapes", "up.md": "escapes", "../x.md": "escapes", "gone.md": "no such file",
 		"big.txt": "larger than 32 MiB",
 	} {

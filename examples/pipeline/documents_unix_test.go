@@ -19,7 +19,7 @@ func TestReadDocumentRefusesAPipe(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(in, "pipe.md"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readDocument(in, "pipe.md"); !errors.Is(err, anywire.Rejected) || !strings.Contains(err.Error(), "no file but p") {
+	if _, err := readDocument(in, "pipe.md"); !errors.Is(err, anywire.Rejected) || !strings.Contains(err.Error(), "it is a named pipe") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -54,7 +54,21 @@ func (o Options) Validate() error {
 	case !o.Password.IsZero() && o.User == "":
 		errs = append(errs, errors.New("a password needs a user"))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.validateURL())...)
+}
+
+// validateURL refuses what the client would take for the address of a NATS server
+// and then never reach. Without a scheme an address is host:port.
+func (o Options) validateURL() error {
+	for address := range strings.SplitSeq(o.URL, ",") {
+		scheme, _, given := strings.Cut(strings.TrimSpace(address), "://")
+		switch {
+		case !given, scheme == "nats", scheme == "tls", scheme == "ws", scheme == "wss":
+		default:
+			return fmt.Errorf("url begins with %q: use nats://host:port, tls://, ws:// or wss://", scheme+"://")
+		}
+	}
+	return nil
 }
 
 // Connect tries until ctx ends, as a server may be starting; what will not

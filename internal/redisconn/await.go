@@ -15,15 +15,19 @@ import (
 	"github.com/anywire/anywire/config/value"
 )
 
-// probePause is how long a start waits between two tries.
-const probePause = 100 * time.Millisecond
+// The waits between two tries of a start. They grow, since go-redis writes a line to
+// the process's stderr for each connection that fails.
+const (
+	firstPause = 100 * time.Millisecond
+	mostPause  = time.Second
+)
 
 // Await tries until the server of client answers, or ctx ends, and says what it
 // is; nil for one that may not be asked. What waiting does not cure is returned at
 // once. explain adds to errors what the caller knows of them.
 func (c Config) Await(ctx context.Context, client redis.UniversalClient, explain func(error) error) (*Server, error) {
 	var last error
-	for {
+	for wait := firstPause; ; wait = min(2*wait, mostPause) {
 		s, err := c.try(ctx, client)
 		switch {
 		case err == nil:
@@ -33,7 +37,7 @@ func (c Config) Await(ctx context.Context, client redis.UniversalClient, explain
 		case ctx.Err() == nil || last == nil:
 			last = err
 		}
-		if !pause(ctx, probePause) {
+		if !pause(ctx, wait) {
 			return nil, c.silent(ctx, last, explain)
 		}
 	}

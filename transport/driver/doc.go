@@ -10,7 +10,7 @@
 //
 // Optional abilities are the interfaces in this package that the engine probes
 // for: [Leaser], [Admin], [Browser], [Lagger], [Pinger], [Inspector],
-// [ShardPauser], [Teller].
+// [ShardPauser], [Teller], [LossTeller].
 //
 // Package transport/drivertest proves a driver against this contract.
 package driver

@@ -16,6 +16,7 @@ var (
 	ErrTooLarge = errors.New("too large")
 	ErrStale    = errors.New("stale: another member owns it")
 	ErrHeld     = errors.New("held by another")
+	ErrName     = errors.New("invalid name") // the broker can have no topic or group like that
 )
 
 // BatchError says which messages or settlements of a call failed, by index;

@@ -46,6 +46,16 @@ type Teller interface {
 	Trouble() error
 }
 
+// LossTeller is implemented by sources that know of messages which the broker
+// dropped, by retention or because somebody trimmed or deleted them, before the
+// group had settled them.
+type LossTeller interface {
+	// Vanished is how many they were since the source was made, as far as the
+	// driver can tell. It never falls, does not wait, and answers after Close too:
+	// the engine adds up what the sources of a subscription say.
+	Vanished() uint64
+}
+
 // Admin creates and describes topics.
 type Admin interface {
 	// EnsureTopic creates the topic as described if it is missing, unless

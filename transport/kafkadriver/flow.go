@@ -209,6 +209,7 @@ func (m *member) countLost(p *partition, oldest int64) {
 	if n <= 0 {
 		return
 	}
+	p.src.vanished += uint64(n)
 	m.d.log.Error("messages were deleted by the broker before this group read them: retention is too short, or the group too slow",
 		"group", m.group, "topic", p.topic, "partition", p.number, "from", p.tail, "to", oldest, "messages", n)
 	p.src.report(fmt.Errorf("%d messages of partition %d of topic %q were deleted before group %q read them (offsets %d to %d): "+

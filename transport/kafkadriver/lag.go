@@ -30,7 +30,13 @@ func (d *Driver) Lag(ctx context.Context, topic, group string) (driver.Lag, erro
 	if err := d.usable(); err != nil {
 		return driver.Lag{}, err
 	}
-	behind, err := d.backlogs(ctx, topic, group)
+	// A topic that is missing is said to be so here: a request for its offsets would
+	// be repeated for as long as its partitions are unknown.
+	_, err := d.metadata(ctx, topic)
+	var behind map[int32]backlog
+	if err == nil {
+		behind, err = d.backlogs(ctx, topic, group)
+	}
 	if err != nil {
 		return driver.Lag{}, fmt.Errorf("lag of group %q on topic %q: %w", group, topic, wrap(err))
 	}

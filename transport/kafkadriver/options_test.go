@@ -2,12 +2,14 @@ package kafkadriver
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/anywire/anywire/config/value"
+	"github.com/anywire/anywire/transport/driver"
 )
 
 func TestDefaultsAreValid(t *testing.T) {
@@ -92,8 +94,36 @@ func TestTopicNames(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", ".", "..", "a b", "a/b", "ä", "a*", strings.Repeat("x", 250)} {
-		if err := validName(name); err == nil {
-			t.Errorf("%q is taken", name)
+		if err := validName(name); !errors.Is(err, driver.ErrName) {
+			t.Errorf("%q: %v, want ErrName", name, err)
 		}
 	}
+}
+
+// A group's name may be nothing for a topic, such as its inbox: that is said before
+// anything is made.
+func TestGroupNames(t *testing.T) {
+	t.Parallel()
+	cluster := fake(t)
+	d, _ := open(t, cluster.ListenAddrs(), nil)
+	for name, c := range map[string]struct {
+		sub  driver.Subscription
+		want string
+	}{
+		"empty":   {driver.Subscription{}, "the group has none"},
+		"illegal": {driver.Subscription{Group: "my group"}, `come back by the topic "my group.inbox", so rename the group or its agent`},
+		"long":    {driver.Subscription{Group: strings.Repeat("g", 244)}, "has 250 characters, and Kafka takes 249"},
+		"inbox":   {driver.Subscription{Group: "group", Inbox: "an agent.inbox"}, `' ' cannot stand in a topic's name on Kafka: use 1 to 249 letters`},
+	} {
+		c.sub.Topic, c.sub.Window, c.sub.Lease = unique(t), 1, time.Second
+		_, err := d.Subscribe(t.Context(), c.sub)
+		if !errors.Is(err, driver.ErrName) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+		if _, err := d.EnsureTopic(t.Context(), driver.Topic{Name: c.sub.Topic, Require: true}); !errors.Is(err, driver.ErrNotFound) {
+			t.Errorf("%s: the topic was made: %v", name, err)
+		}
+	}
+	s := ordered(topicOf(t, d, 1), "in order") // it has no inbox
+	subscribe(t, d, s).close()
 }

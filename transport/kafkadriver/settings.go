@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -157,5 +158,5 @@ func shown(age time.Duration) string {
 	if age < 0 {
 		return "without bound"
 	}
-	return age.Truncate(time.Millisecond).String()
+	return value.Duration(age.Truncate(time.Millisecond)).String()
 }

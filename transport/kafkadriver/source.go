@@ -31,9 +31,10 @@ type source struct {
 	handed   []handed
 	inbox    string // "": none
 	parts    []*partition
-	turn     int   // whose turn is next
-	trouble  error // to be told once
-	ageing   error // what the retention is about to take; nil: nothing
+	turn     int    // whose turn is next
+	trouble  error  // to be told once
+	ageing   error  // what the retention is about to take; nil: nothing
+	vanished uint64 // messages that the broker deleted before the group had settled them
 	closed   bool
 	finished chan struct{} // closed when Close is done
 	closeErr error
@@ -52,6 +53,7 @@ var (
 	_ driver.Source      = (*source)(nil)
 	_ driver.ShardPauser = (*source)(nil)
 	_ driver.Teller      = (*source)(nil)
+	_ driver.LossTeller  = (*source)(nil)
 )
 
 // Subscribe joins the group on the topic, and on the group's inbox where
@@ -82,6 +84,9 @@ func (d *Driver) prepare(ctx context.Context, sub driver.Subscription) (*source,
 	s := &source{
 		d: d, sub: sub, inbox: inboxOf(sub),
 		wakes: make(chan struct{}, 1), finished: make(chan struct{}),
+	}
+	if err := validGroup(sub); err != nil {
+		return nil, terms{}, err
 	}
 	if err := d.ensure(ctx, sub.Topic); err != nil {
 		return nil, terms{}, err
@@ -294,6 +299,13 @@ func (s *source) Trouble() error {
 		}
 	}
 	return s.ageing
+}
+
+// Vanished counts messages that the broker deleted before the group had read them.
+func (s *source) Vanished() uint64 {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	return s.vanished
 }
 
 // messages makes them, without the lock.

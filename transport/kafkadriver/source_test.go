@@ -186,6 +186,9 @@ func TestDeletedMessagesAreLostLoudly(t *testing.T) {
 	if err := again.trouble(); !strings.HasPrefix(err.Error(), "4 messages of partition 0") { // 1, 2, 4, 5
 		t.Errorf("the loss is told as %q", err)
 	}
+	if n := again.Vanished(); n != 4 {
+		t.Errorf("%d messages are counted as vanished, want 4", n)
+	}
 }
 
 // A broker that refuses the new protocol is not worked with by the old one.

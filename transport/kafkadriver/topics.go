@@ -226,21 +226,39 @@ func (d *Driver) Topics(ctx context.Context) ([]driver.Topic, error) {
 	return topics, nil
 }
 
-// validName is the error of a name that Kafka does not take.
+// validName is the error of a topic's name that Kafka does not take.
 func validName(name string) error {
+	const rule = "use 1 to 249 letters, digits, \".\", \"_\" and \"-\""
 	switch {
 	case name == "":
-		return errors.New("topic \"\": the name is empty")
+		return fmt.Errorf("%w: topic \"\": the name is empty: %s", driver.ErrName, rule)
 	case len(name) > longestName:
-		return fmt.Errorf("topic %q: the name has %d characters: Kafka takes %d", name, len(name), longestName)
+		return fmt.Errorf("%w: topic %.40q… has %d characters, and Kafka takes %d: shorten it, or the prefix",
+			driver.ErrName, name, len(name), longestName)
 	case name == "." || name == "..":
-		return fmt.Errorf("topic %q: Kafka takes no such name", name)
+		return fmt.Errorf("%w: topic %q: Kafka takes no such name: %s", driver.ErrName, name, rule)
 	}
 	for _, c := range name {
 		legal := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._-", c)
 		if !legal {
-			return fmt.Errorf("topic %q: %q cannot stand in a topic's name on Kafka: use letters, digits, \".\", \"_\" and \"-\"", name, c)
+			return fmt.Errorf("%w: topic %q: %q cannot stand in a topic's name on Kafka: %s", driver.ErrName, name, c, rule)
 		}
+	}
+	return nil
+}
+
+// validGroup is the error of a group's name that Kafka does not take, or whose inbox
+// it could not have.
+func validGroup(sub driver.Subscription) error {
+	if sub.Group == "" {
+		return fmt.Errorf("%w: the group has none, and Kafka needs one", driver.ErrName)
+	}
+	inbox := inboxOf(sub)
+	if inbox == "" {
+		return nil
+	}
+	if err := validName(inbox); err != nil {
+		return fmt.Errorf("messages that wait for a retry come back by the topic %q, so rename the group or its agent: %w", inbox, err)
 	}
 	return nil
 }

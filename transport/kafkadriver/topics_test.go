@@ -24,8 +24,8 @@ func TestEnsureTopicKeepsWhatIsAskedFor(t *testing.T) {
 	}
 	for want, other := range map[string]driver.Topic{
 		"partitions is 3 on the broker and 4 here":  {Name: spec.Name, Shards: 4},
-		"age is 36h0m0s on the broker and 1h0m0s":   {Name: spec.Name, RetentionAge: time.Hour},
-		"age is 36h0m0s on the broker and without":  {Name: spec.Name, RetentionAge: -1},
+		"age is 1d12h on the broker and 1h here":    {Name: spec.Name, RetentionAge: time.Hour},
+		"age is 1d12h on the broker and without":    {Name: spec.Name, RetentionAge: -1},
 		"bytes is 1002 on the broker and 5000 here": {Name: spec.Name, RetentionBytes: 5000},
 		"replicas is 1 on the broker and 3 here":    {Name: spec.Name, Replicas: 3},
 	} {

@@ -40,6 +40,7 @@ func (s *source) stopAgeing() {
 func (s *source) watchAge() {
 	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
 	defer cancel()
+	s.lookForVanished(ctx)
 	next := ageingMost
 	if kept, oldest, err := s.ageOfBacklog(ctx); err == nil {
 		s.judgeAge(kept, oldest, time.Now())

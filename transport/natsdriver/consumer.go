@@ -45,6 +45,7 @@ func (d *Driver) Subscribe(ctx context.Context, sub driver.Subscription) (driver
 	if err := s.join(ctx); err != nil {
 		return nil, fmt.Errorf("topic %q: group %q: %w", sub.Topic, sub.Group, err)
 	}
+	s.lookForVanished(ctx)
 	s.startAgeing()
 	return s, nil
 }

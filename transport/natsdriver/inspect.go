@@ -49,6 +49,7 @@ func (d *Driver) Inspect(ctx context.Context, use driver.Use) ([]driver.Finding,
 			return x.found, err
 		}
 	}
+	x.leases(ctx)
 	x.accountLimits()
 	x.clock()
 	x.rights()
@@ -67,7 +68,9 @@ type inspection struct {
 	streams map[string]*jetstream.StreamInfo // by topic; missing: there is none
 	skew    *time.Duration                   // of the server's clock; nil: not known
 	missing int                              // topics without a stream
-	found   []driver.Finding
+	// bucketThere: the bucket of leases need not be made.
+	bucketThere bool
+	found       []driver.Finding
 }
 
 func (x *inspection) good(check, subject, found string) {
@@ -203,6 +206,18 @@ func (x *inspection) unanswered(ctx context.Context, check, subject string, err 
 	x.note(driver.Unknown, check, subject, "no answer", "the user may have no right to ask",
 		"allow it, or look with another user: nats stream info, nats consumer info")
 	return true
+}
+
+// leases looks for the bucket, which one with the right has to make.
+func (x *inspection) leases(ctx context.Context) {
+	if !slices.ContainsFunc(x.use.Reads, func(r driver.Reading) bool { return r.Ordered }) ||
+		!x.user.publish().allows(x.api()+"STREAM.INFO.KV_"+leaseBucket) {
+		return
+	}
+	ctx, cancel := x.ask(ctx)
+	defer cancel()
+	_, err := x.js.Stream(ctx, "KV_"+leaseBucket)
+	x.bucketThere = err == nil
 }
 
 // ask bounds a question of which it is not known whether the user may put it.

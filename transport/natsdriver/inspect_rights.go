@@ -100,7 +100,7 @@ func (x *inspection) rights() {
 		x.good("rights", subjectServer, "everything is allowed in account "+x.user.Data.Account)
 		return
 	}
-	missing := 0
+	missing, told := 0, map[right]bool{}
 	for _, r := range x.needed() {
 		allowed, verb, subject := p.Publish, "publish to", subjectServer
 		if r.toListen {
@@ -109,9 +109,10 @@ func (x *inspection) rights() {
 		if r.topic != "" {
 			subject = "topic " + r.topic
 		}
-		if allowed.allows(r.subject) {
+		if allowed.allows(r.subject) || told[r] {
 			continue
 		}
+		told[r] = true
 		missing++
 		x.note(driver.Danger, "rights", subject, fmt.Sprintf("user %s may not %s %s", user, verb, r.subject),
 			"without it the transport cannot "+r.what, fmt.Sprintf("allow the user to %s %s", verb, r.subject))
@@ -159,9 +160,23 @@ func (x *inspection) needed() []right {
 		list = append(list, x.neededBy(r)...)
 	}
 	if ordered {
-		list = append(list,
-			right{subject: "$KV." + leaseBucket + ".>", what: "take the leases of shards, which order needs"},
-			right{subject: x.api() + "STREAM.INFO.KV_" + leaseBucket, what: "find the leases of shards, which order needs"})
+		list = append(list, x.neededByLeases()...)
+	}
+	return list
+}
+
+// neededByLeases lists the rights to the bucket that says who owns which shard.
+func (x *inspection) neededByLeases() []right {
+	const bucket = "KV_" + leaseBucket
+	list := []right{
+		{subject: "$KV." + leaseBucket + ".>", what: "take the leases of shards, which order needs"},
+		{subject: x.api() + "STREAM.INFO." + bucket, what: "find the leases of shards, which order needs"},
+		{subject: x.api() + "DIRECT.GET." + bucket + ".>", what: "read the leases of shards, which order needs"},
+		{subject: x.api() + "CONSUMER.CREATE." + bucket + ".>", what: "list the leases of shards, which order needs"},
+		{subject: x.api() + "CONSUMER.DELETE." + bucket + ".>", what: "end its lists of leases, which order needs"},
+	}
+	if !x.bucketThere {
+		list = append(list, right{subject: x.api() + "STREAM.CREATE." + bucket, what: "make the bucket of leases, which order needs"})
 	}
 	return list
 }
@@ -198,8 +213,12 @@ func (x *inspection) neededBy(r driver.Reading) []right {
 		list = append(list,
 			right{subject: x.api() + "CONSUMER.INFO." + stream + "." + name, what: "look at the group", topic: r.Topic},
 			right{subject: x.api() + "CONSUMER.CREATE." + stream + "." + name + create, what: "make the group", topic: r.Topic},
+			right{subject: x.api() + "CONSUMER.LIST." + stream, what: "see where the group was in another order", topic: r.Topic},
 			right{subject: x.api() + "CONSUMER.MSG.NEXT." + stream + "." + name, what: "receive", topic: r.Topic},
 			right{subject: ackPrefix + stream + "." + name + ".>", what: "acknowledge", topic: r.Topic})
+		if r.Ordered && x.canPin() {
+			list = append(list, right{subject: x.api() + "CONSUMER.UNPIN." + stream + "." + name, what: "take a shard over", topic: r.Topic})
+		}
 	}
 	return list
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport/driver"
@@ -76,6 +77,21 @@ func TestInspectFindsNothingWrong(t *testing.T) {
 	expect(t, finding(t, found, "version", "server"), driver.Good, "2.")
 	if _, err := d.js.Stream(t.Context(), escapeName(out)); err == nil {
 		t.Error("an inspection made a stream")
+	}
+}
+
+// A topic whose subject somebody else's stream has cannot be made on first use.
+func TestInspectASubjectThatIsTaken(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedNATS(t).URL, nil)
+	topic, other := unique(t), "hog-"+nuid.Next()
+	if _, err := d.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: other, Subjects: []string{topic}}); err != nil {
+		t.Fatal(err)
+	}
+	found := inspect(t, d, driver.Use{Writes: []string{topic}})
+	expect(t, finding(t, found, "stream", "topic "+topic), driver.Danger, other, "rename")
+	if _, err := d.EnsureTopic(t.Context(), driver.Topic{Name: topic}); err == nil || !strings.Contains(err.Error(), other) {
+		t.Errorf("the topic is made: %v", err)
 	}
 }
 
@@ -232,7 +248,11 @@ accounts {
 	use.Writes = append(use.Writes, "third")
 	expect(t, finding(t, inspect(t, all, use), "account streams", "server"), driver.Danger, "3 of 2")
 
+	use.Reads = append(use.Reads, use.Reads[0])
 	found = inspect(t, as("reader"), use)
+	if n := countOf(found, "rights", "topic open"); n != 2 { // to publish, and to acknowledge
+		t.Errorf("%d rights to topic open are missing, want each once: %+v", n, found)
+	}
 	expect(t, finding(t, found, "rights", "topic open"), driver.Danger, "publish to open")
 	expect(t, finding(t, found, "stream", "topic closed"), driver.Unknown, "STREAM.INFO.closed")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -240,6 +260,16 @@ accounts {
 	if _, err := as("mute").Inspect(ctx, use); err != nil {
 		t.Errorf("a user who may not ask for its rights: %v", err)
 	}
+}
+
+func countOf(found []driver.Finding, check, subject string) int {
+	n := 0
+	for _, f := range found {
+		if f.Check == check && f.Subject == subject {
+			n++
+		}
+	}
+	return n
 }
 
 func TestPermissions(t *testing.T) {

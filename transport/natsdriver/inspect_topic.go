@@ -28,7 +28,7 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 	s, err := x.js.Stream(asking, stream)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		x.absent(name, subject)
+		x.absent(asking, name, subject)
 		return nil
 	case x.unanswered(ctx, "stream", subject, err):
 		return nil
@@ -51,15 +51,34 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 	return nil
 }
 
-// absent is no fault where the driver may make the topic.
-func (x *inspection) absent(name, subject string) {
+// absent is no fault where the driver may make the topic, and can.
+func (x *inspection) absent(ctx context.Context, name, subject string) {
 	if x.o.Require || x.topics.specOf(name).Require {
 		x.note(driver.Danger, "stream", subject, "none", "the topic is required, and agents refuse to start without it",
 			"make it: nats stream add, or take require out")
 		return
 	}
+	if needs, other := x.taken(ctx, name); other != "" {
+		x.note(driver.Danger, "stream", subject, fmt.Sprintf("none, and subject %s belongs to stream %s", needs, other),
+			"a subject has one stream, so the topic cannot be made", "rename the topic, or that stream")
+		return
+	}
 	x.missing++
 	x.good("stream", subject, "none yet, it is made on first use")
+}
+
+// taken finds a subject that a topic needs and another stream has; empty: there is
+// none, or nobody tells.
+func (x *inspection) taken(ctx context.Context, name string) (subject, stream string) {
+	if !x.user.publish().allows(x.api() + "STREAM.NAMES") {
+		return "", ""
+	}
+	for _, subject := range subjectsOf(name, max(x.topics.specOf(name).Shards, 1)) {
+		if other, err := x.js.StreamNameBySubject(ctx, subject); err == nil {
+			return subject, streamText(other)
+		}
+	}
+	return "", ""
 }
 
 func (x *inspection) storage(subject string, info *jetstream.StreamInfo) {

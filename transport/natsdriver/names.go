@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/anywire/anywire/transport/driver"
 )
 
 // maxName is the longest name of a stream or consumer that a server takes.
@@ -26,12 +28,13 @@ func consumerName(group string, shard int) (string, error) {
 
 func assetName(what, asset, name string) (string, error) {
 	if name == "" {
-		return "", fmt.Errorf("%s without a name: a NATS %s needs one", what, asset)
+		return "", fmt.Errorf("%w: %s without a name: a NATS %s needs one", driver.ErrName, what, asset)
 	}
 	escaped := escapeName(name)
-	if len(escaped) > maxName-len("@00000") {
-		return "", fmt.Errorf("%s %.40q… is too long: its NATS %s name has %d bytes, and servers take %d",
-			what, name, asset, len(escaped), maxName)
+	const longest = maxName - len("@00000") // a shard may follow
+	if len(escaped) > longest {
+		return "", fmt.Errorf("%w: %s %.40q… is too long: its NATS %s name has %d bytes, and servers take %d: shorten it, or the prefix",
+			driver.ErrName, what, name, asset, len(escaped), longest)
 	}
 	return escaped, nil
 }

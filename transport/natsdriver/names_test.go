@@ -1,9 +1,12 @@
 package natsdriver
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/anywire/anywire/transport/driver"
 )
 
 func TestStreamNames(t *testing.T) {
@@ -35,7 +38,7 @@ func TestNamesThatAreRefused(t *testing.T) {
 		strings.Repeat("x", 300): "300 bytes",
 		strings.Repeat("ü", 100): "600 bytes",
 	} {
-		if _, err := streamName(topic); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := streamName(topic); !errors.Is(err, driver.ErrName) || !strings.Contains(err.Error(), want) {
 			t.Errorf("topic %.20q: error %v, want one that says %q", topic, err, want)
 		}
 	}

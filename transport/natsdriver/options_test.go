@@ -30,6 +30,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"max_pending 100000":       {MaxPending: 100000},
 		"max_body 10:":             {MaxBody: 10},
 		"cert and key go together": {TLS: TLS{Cert: "c.pem"}},
+		`url begins with "redis:`:  {URL: "nats://a:4222,redis://b:6379"},
 		"user and token are given": {User: "u", Token: secret},
 		"a password needs a user":  {Password: secret},
 		missing:                    {Creds: missing},

@@ -73,6 +73,8 @@ type source struct {
 	finished uint64               // counts what ended
 	flowed   bool                 // something was received since floorAt
 	ageing   ageing
+
+	vanished vanished
 }
 
 var _ driver.Source = (*source)(nil)
@@ -92,6 +94,7 @@ func (d *Driver) newSource(t *topic, sub driver.Subscription) (*source, error) {
 		done: make(chan struct{}), out: map[uint64]*delivery{},
 		losses: d.link.losses.Load(), floorAt: time.Now(),
 	}
+	s.vanished.tellable = shard < 0 || len(t.subjects) == 1
 	s.parking = time.AfterFunc(time.Hour, s.park)
 	s.parking.Stop()
 	return s, nil

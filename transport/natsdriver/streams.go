@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -55,13 +56,32 @@ func (d *Driver) explain(ctx context.Context, spec driver.Topic, err error) erro
 		if lookup != nil {
 			continue
 		}
-		if topic, ok := topicOf(other); ok {
-			other += fmt.Sprintf(" (topic %q)", topic)
-		}
 		return fmt.Errorf("subject %s belongs to stream %s already, and a subject has one stream: rename the topic, or that one: %w",
-			subject, other, err)
+			subject, streamText(other), err)
 	}
 	return err
+}
+
+// streamText names a stream, and the topic that it would be.
+func streamText(stream string) string {
+	if topic, ok := topicOf(stream); ok && topic != stream {
+		return fmt.Sprintf("%s (topic %q)", stream, topic)
+	}
+	return stream
+}
+
+// warn tells, once, of a stream that may lose messages which nobody has read. Its
+// settings are its owner's: they are neither changed nor refused.
+func (d *Driver) warn(topic string, cfg *jetstream.StreamConfig) {
+	log := d.o.Logger.With("topic", topic, "stream", cfg.Name)
+	bounded := cfg.MaxBytes > 0 || cfg.MaxMsgs > 0
+	if bounded && cfg.Discard == jetstream.DiscardOld && d.topics.warnsOf(topic, "discard") {
+		log.Error("this stream drops its oldest messages, read or not, when it is full",
+			"max_msgs", cfg.MaxMsgs, "max_bytes", cfg.MaxBytes, "fix", "nats stream edit --discard=new, or remove the bounds")
+	}
+	if cfg.Storage == jetstream.MemoryStorage && d.o.Storage != "memory" && d.topics.warnsOf(topic, "storage") {
+		log.Warn("this stream is in the memory of its server and ends with it", "fix", "make it anew with file storage")
+	}
 }
 
 // shardsOf is the number of shards of a stream: from its metadata, or, of a
@@ -102,7 +122,7 @@ func check(spec driver.Topic, cfg *jetstream.StreamConfig) error {
 func checkHarmless(cfg *jetstream.StreamConfig) error {
 	switch {
 	case cfg.Retention != jetstream.LimitsPolicy:
-		return fmt.Errorf("has retention %v, and several groups need %v: with it a message goes when one group, or nobody, is there",
+		return fmt.Errorf("has retention %v, which deletes messages that another group has not read: use %v, or rename the topic",
 			cfg.Retention, jetstream.LimitsPolicy)
 	case cfg.NoAck:
 		return errors.New("has no_ack true, and false is needed: it confirms nothing")
@@ -122,7 +142,7 @@ func ageText(age time.Duration) string {
 	if age <= 0 {
 		return "ever"
 	}
-	return age.String()
+	return value.Duration(age).String()
 }
 
 func sameSet(a, b []string) bool {

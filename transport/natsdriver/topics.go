@@ -61,9 +61,22 @@ func (t *topic) shardAt(subject string) int {
 
 // topicCache holds what was found or made, and what was asked for.
 type topicCache struct {
-	mu    sync.RWMutex
-	known map[string]*topic
-	specs map[string]driver.Topic
+	mu     sync.RWMutex
+	known  map[string]*topic
+	specs  map[string]driver.Topic
+	warned map[string]bool // of what, by topic
+}
+
+// warnsOf reports whether nobody has been warned of something about a topic yet.
+func (c *topicCache) warnsOf(topic, what string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.warned == nil {
+		c.warned = map[string]bool{}
+	}
+	seen := c.warned[topic+" "+what]
+	c.warned[topic+" "+what] = true
+	return !seen
 }
 
 func (c *topicCache) get(name string) *topic {
@@ -150,6 +163,7 @@ func (d *Driver) ensure(ctx context.Context, spec driver.Topic) (*topic, *jetstr
 	if err := check(spec, &info.Config); err != nil {
 		return nil, nil, fmt.Errorf("topic %q: stream %q %w", spec.Name, stream, err)
 	}
+	d.warn(spec.Name, &info.Config)
 	t := newTopic(spec.Name, info)
 	d.topics.put(t)
 	return t, info, nil

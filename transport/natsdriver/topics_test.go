@@ -2,6 +2,7 @@ package natsdriver
 
 import (
 	"errors"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestForeignStreams(t *testing.T) {
 		"no_ack true":          {change: func(_ string, cfg *jetstream.StreamConfig) { cfg.NoAck = true }},
 		"max_msgs_per_subject": {change: func(_ string, cfg *jetstream.StreamConfig) { cfg.MaxMsgsPerSubject = 1 }},
 		"1 shards, and 4":      {spec: driver.Topic{Shards: 4}},
-		"1h0m0s, and 24h0m0s":  {change: func(_ string, cfg *jetstream.StreamConfig) { cfg.MaxAge = time.Hour }, spec: driver.Topic{RetentionAge: 24 * time.Hour}},
+		"1h, and 1d":           {change: func(_ string, cfg *jetstream.StreamConfig) { cfg.MaxAge = time.Hour }, spec: driver.Topic{RetentionAge: 24 * time.Hour}},
 		"-1 bytes, and 77":     {spec: driver.Topic{RetentionBytes: 77}},
 		"1 replicas, and 3":    {spec: driver.Topic{Replicas: 3}},
 	} {
@@ -78,6 +79,34 @@ func TestForeignStreams(t *testing.T) {
 		}
 		if after := streamConfig(t, d, cfg.Name); !reflect.DeepEqual(before, after) {
 			t.Errorf("%s: the stream was changed from %+v to %+v", want, before, after)
+		}
+	}
+}
+
+// A stream that may lose messages is used as it is, and told of once.
+func TestForeignStreamsThatLoseMessagesAreToldOf(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*jetstream.StreamConfig){
+		"drops its oldest messages": func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 },
+		"memory of its server":      func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage },
+		"":                          func(c *jetstream.StreamConfig) { c.MaxMsgs, c.Discard = 10, jetstream.DiscardNew },
+	} {
+		var log strings.Builder
+		d, _ := open(t, brokertest.SharedNATS(t).URL, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		topic := unique(t)
+		cfg := jetstream.StreamConfig{Name: escapeName(topic), Subjects: []string{topic}}
+		change(&cfg)
+		if _, err := d.js.CreateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := d.EnsureTopic(t.Context(), driver.Topic{Name: topic}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		lines := strings.Count(log.String(), topic)
+		if want == "" && lines > 0 || want != "" && (lines != 1 || !strings.Contains(log.String(), want)) {
+			t.Errorf("log %q, want one line with %q", log.String(), want)
 		}
 	}
 }

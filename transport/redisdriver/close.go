@@ -28,6 +28,7 @@ func (s *source) Close(ctx context.Context) error {
 		s.all.Wait()
 		force.Stop()
 		s.leaving = s.leave(ctx)
+		s.dropName()
 	})
 	return s.leaving
 }

@@ -22,6 +22,7 @@
 //	{T:i}:due:GROUP      sorted set: what was given back, by the time when it comes again
 //	{T:i}:fence:GROUP    the token of an ordered shard's only reader
 //	{T:i}:trim           who trims at the moment
+//	{T:i}:consumer:…     which process has a stable consumer name at the moment
 //	{T/GROUP}:leases     hash: which process has which shard of an ordered subscription
 //
 // The record {T}:topic is made on first use, and is compared with what is asked for
@@ -56,7 +57,8 @@
 // A group is a consumer group on each stream. Deliveries are leased: who has one
 // renews it, and acts on it only as long as it is its own, which scripts on the
 // server check. A member that dies leaves its deliveries to the others when their
-// lease ends. What is given back with a delay stays in the group, under a consumer
+// lease ends; one with the option consumer, started again under its name, delivers
+// them at once, before what is new. What is given back with a delay stays in the group, under a consumer
 // that holds it. An ordered shard has one reader; a newer one fences it off, and
 // takes over everything that is not settled, in the order of the stream.
 //
@@ -66,7 +68,8 @@
 // members make it again where it had settled everything: one that is gone for good
 // also has to leave the hash {T:i}:groups (HDEL). Publishers trim topics that
 // nobody reads. An entry that vanishes before it is settled, by a trim or a
-// deletion of somebody else, is counted as lost, and logged.
+// deletion of somebody else, is counted as lost, and logged: while it is pending in
+// any case, before it is read as far as the server counts (from Redis 7.0 on).
 //
 // # Connections
 //

@@ -30,6 +30,7 @@ type Driver struct {
 
 	mu      sync.Mutex
 	closed  bool
+	names   map[consumer]bool     // stable ones, in use
 	readers redis.UniversalClient // second client, made on first use
 }
 

@@ -76,17 +76,29 @@ func (s *source) takeOver(ctx context.Context, st *stream, token string) error {
 }
 
 func (s *source) joined(st *stream, reply []any) (state int64, from string, err error) {
-	if len(reply) != 3 {
+	if len(reply) != 4 {
 		return 0, "", errReply
 	}
 	state, isInt := reply[0].(int64)
 	from, isText := reply[1].(string)
-	record, isRecord := reply[2].(string)
-	if !isInt || !isText || !isRecord {
+	if !isInt || !isText || !s.noted(st, reply[2:]) {
 		return 0, "", errReply
 	}
-	s.remember(st, record)
 	return state, from, nil
+}
+
+// noted keeps the group's record, and tells of entries that the group missed.
+func (s *source) noted(st *stream, reply []any) bool {
+	record, isText := reply[0].(string)
+	missed, isInt := reply[1].(int64)
+	if !isText || !isInt {
+		return false
+	}
+	if record != "" {
+		s.remember(st, record)
+	}
+	s.missed(st, missed)
+	return true
 }
 
 func (s *source) remember(st *stream, record string) {
@@ -103,8 +115,17 @@ func (s *source) remembered(st *stream) string {
 
 // lostGroup raises the alarm: somebody deleted the group, or its stream.
 func (s *source) lostGroup(st *stream, from string) {
-	s.d.log.Error("the consumer group was deleted by somebody: it is made again, and messages since then come again",
-		"topic", s.sub.Topic, "group", s.sub.Group, "stream", st.name, "from", from)
+	log := s.d.log.With("topic", s.sub.Topic, "group", s.sub.Group, "stream", st.name)
+	if from == "0" { // all that a new stream has
+		s.mu.Lock()
+		held := len(st.out)
+		s.mu.Unlock()
+		s.vanished.Add(uint64(held))
+		log.Error("the stream was deleted by somebody, with whatever it held: the consumer group is made again", "held", held)
+		s.fail(fmt.Errorf("the group was deleted with stream %q, and whatever that held", st.name))
+		return
+	}
+	log.Error("the consumer group was deleted by somebody: it is made again, and messages since then come again", "from", from)
 	s.fail(fmt.Errorf("the group was deleted on stream %q: made again from %s", st.name, from))
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/internal/brokertest"
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -122,6 +123,23 @@ func TestEmptiedServer(t *testing.T) {
 	want(t, take(t, src, 1), "2")
 }
 
+// TestDeletedStreamIsALoss counts what this member held of a stream that somebody
+// deletes.
+func TestDeletedStreamIsALoss(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1", "2", "3")
+	src := subscribe(t, d, sub(topic))
+	settle(t, src, driver.Ack, take(t, src, 3)[0])
+	if err := d.client.Del(t.Context(), topic).Err(); err != nil {
+		t.Fatal(err)
+	}
+	alarmed(t, src, "and whatever that held")
+	if n := src.(driver.LossTeller).Vanished(); n != 2 {
+		t.Errorf("%d messages are counted, want the two that were held", n)
+	}
+}
+
 func consumers(tb testing.TB, d *Driver, topic string) []string {
 	tb.Helper()
 	list, err := d.client.XInfoConsumers(tb.Context(), topic, "group").Result()
@@ -196,6 +214,90 @@ func TestEphemeralGroupOfADeadProcessIsRemoved(t *testing.T) {
 	if n := groups(t, d, topic); n != 1 {
 		t.Errorf("%d groups, want the ephemeral one removed", n)
 	}
+}
+
+// TestEphemeralGroupsDoNotStay: whoever comes to a stream removes those of dead
+// processes, be it a publisher of a topic that keeps everything, or a new reader.
+func TestEphemeralGroupsDoNotStay(t *testing.T) {
+	t.Parallel()
+	d := shared(t)
+	for name, c := range map[string]struct {
+		age  time.Duration
+		come func(topic string)
+	}{
+		"publisher":                  {0, func(topic string) { publishAgain(t, d, topic) }},
+		"publisher without a bound":  {-1, func(topic string) { publishAgain(t, d, topic) }},
+		"another group":              {-1, func(topic string) { subscribe(t, d, sub(topic)) }},
+		"an ephemeral group":         {-1, func(topic string) { closeSource(t, subscribe(t, d, ephemeral(topic))) }},
+		"the publisher's trim alone": {time.Hour, func(topic string) { publishAgain(t, d, topic) }},
+	} {
+		topic := ensureTopic(t, d, driver.Topic{Name: unique(t), RetentionAge: c.age}).Name
+		aged(t, d, topic, agedEntries)
+		leaveBehind(t, d, topic)
+		c.come(topic)
+		eventually(t, name+" removes the group", func() bool {
+			list, err := d.client.XInfoGroups(t.Context(), topic).Result()
+			return err == nil && !slices.ContainsFunc(list, func(g redis.XInfoGroup) bool { return g.Name == "reply" })
+		})
+		if n := d.client.Exists(t.Context(), companion(topic, "members:reply"), companion(topic, "due:reply")).Val(); n != 0 {
+			t.Errorf("%s: %d keys of the group are left", name, n)
+		}
+		if c.age == time.Hour {
+			eventually(t, "what the group held back is trimmed", func() bool { return length(t, d.client, topic) <= node+2 })
+		}
+	}
+}
+
+// TestDeadEphemeralGroupHoldsNothingBack, even where it may not be removed.
+func TestDeadEphemeralGroupHoldsNothingBack(t *testing.T) {
+	t.Parallel()
+	server := brokertest.Redis(t)
+	d, _ := open(t, server.URL, nil)
+	topic := unique(t)
+	aged(t, d, topic, agedEntries)
+	src := subscribe(t, d, sub(topic))
+	settle(t, src, driver.Ack, take(t, src, agedEntries+1)...)
+	leaveBehind(t, d, topic)
+	if err := d.client.Do(t.Context(), "acl", "setuser", "writer", "on", ">pw", "~*", "&*", "+@all", "-xgroup").Err(); err != nil {
+		t.Fatal(err)
+	}
+	writer, _ := open(t, server.URL, func(o *Options) { o.User, o.Password = "writer", value.NewSecret("pw") })
+	if n := trimmedTo(t, writer, src, topicMeta{retentionAge: time.Hour}); n > node+1 {
+		t.Errorf("%d entries are left, want nearly none", n)
+	}
+	if n := groups(t, d, topic); n != 2 {
+		t.Errorf("%d groups: the writer may remove none", n)
+	}
+}
+
+func ephemeral(topic string) driver.Subscription {
+	s := sub(topic)
+	s.Group, s.Ephemeral = "other reply", true
+	return s
+}
+
+// leaveBehind makes the ephemeral group reply of a process that died long ago.
+func leaveBehind(tb testing.TB, d *Driver, topic string) {
+	tb.Helper()
+	long := strconv.FormatInt(time.Now().Add(-2*ephemeralFor).UnixMilli(), 10)
+	if err := errors.Join(
+		d.client.XGroupCreateMkStream(tb.Context(), topic, "reply", "0").Err(),
+		d.client.HSet(tb.Context(), companion(topic, "groups"), "reply", long+" 0-0 0 "+strconv.FormatInt(ephemeralFor.Milliseconds(), 10)).Err(),
+		d.client.ZAdd(tb.Context(), companion(topic, "members:reply"), redis.Z{Score: 1, Member: "dead"}).Err(),
+	); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// publishAgain publishes what is not published for the first time: then a publisher
+// looks after the topic.
+func publishAgain(tb testing.TB, d *Driver, topic string) {
+	tb.Helper()
+	publish(tb, d, topic, "new")
+	d.topics.mu.Lock()
+	d.topics.known[topic].until = time.Now().Add(-time.Second)
+	d.topics.mu.Unlock()
+	publish(tb, d, topic, "newer")
 }
 
 func groups(tb testing.TB, d *Driver, topic string) int {

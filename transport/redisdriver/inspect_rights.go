@@ -125,6 +125,7 @@ func neededToRead(need func(args ...any), stream string, r driver.Reading) {
 	need("hgetall", st.records)
 	need("hset", st.records, r.Group, "r")
 	need("hdel", st.records, r.Group)
+	need("set", st.mark("c"), "t", "get") // of a stable consumer
 	if !r.Ordered {
 		return
 	}

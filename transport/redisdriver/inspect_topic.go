@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/config/value"
 	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
@@ -36,7 +37,7 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 	if wrong, err := x.wrongStreams(ctx, name, meta); wrong || err != nil {
 		return err
 	}
-	x.good("stream", subject, fmt.Sprintf("%d shards, retention %s", meta.shards, ageText(meta.retentionAge)))
+	x.good("stream", subject, fmt.Sprintf("%d shards, retention %s", meta.shards, keptText(meta.retentionAge)))
 	for _, r := range x.use.Reads {
 		if r.Topic != name {
 			continue
@@ -53,28 +54,23 @@ func (x *inspection) topic(ctx context.Context, name string) error {
 func isAnswerOrNone(err error) bool {
 	var answer redis.Error
 	var parse *topicError
-	return errors.As(err, &answer) || errors.As(err, &parse)
+	return errors.As(err, &answer) || errors.As(err, &parse) || errors.Is(err, driver.ErrName)
 }
 
 // wrongStreams looks for shards whose key is something else.
 func (x *inspection) wrongStreams(ctx context.Context, name string, meta topicMeta) (bool, error) {
 	streams := streamsOf(name, meta.shards)
-	pipe := x.client.Pipeline()
-	kinds := make([]*redis.StatusCmd, len(streams))
-	for i, stream := range streams {
-		kinds[i] = pipe.Type(ctx, stream)
+	kinds, err := x.kindsOf(ctx, streams)
+	if err != nil {
+		return false, fmt.Errorf("inspect topic %q: %w", name, wrap(err))
 	}
-	_, _ = pipe.Exec(ctx) // each has its own error
 	wrong := false
 	for i, kind := range kinds {
-		switch err := kind.Err(); {
-		case err != nil && !redisconn.IsAnswer(err, "NOPERM"):
-			return false, fmt.Errorf("inspect topic %q: %w", name, wrap(err))
-		case err != nil || kind.Val() == typeNone || kind.Val() == typeStream:
+		if kind == typeNone || kind == typeStream {
 			continue
 		}
 		wrong = true
-		x.note(driver.Danger, "stream", "topic "+name, fmt.Sprintf("key %q is a %s", streams[i], kind.Val()),
+		x.note(driver.Danger, "stream", "topic "+name, fmt.Sprintf("key %q is a %s", streams[i], kind),
 			"messages of this shard cannot be stored", "rename the topic, or delete the key")
 	}
 	return wrong, nil
@@ -156,14 +152,22 @@ func (x *inspection) lag(ctx context.Context, subject string, r driver.Reading, 
 	case age > expiry*8/10:
 		x.note(driver.Danger, "lag", subject, found,
 			fmt.Sprintf("when nobody reads the group for group_expiry (%v), what it has not settled goes at the age of %s",
-				x.o.GroupExpiry, ageText(meta.retentionAge)),
+				x.o.GroupExpiry, keptText(meta.retentionAge)),
 			"start its agents, raise group_expiry on every process that uses the topic, or delete the group: XGROUP DESTROY")
 	case age > meta.retentionAge && meta.retentionAge > 0:
 		x.note(driver.Warning, "lag", subject, found,
-			fmt.Sprintf("it is older than the topic's retention of %v and kept only for this group's sake", meta.retentionAge),
+			fmt.Sprintf("it is older than the topic's retention of %s and kept only for this group's sake", keptText(meta.retentionAge)),
 			"start more workers, or raise concurrency")
 	default:
 		x.good("lag", subject, found)
 	}
 	return nil
+}
+
+// keptText says how long a topic keeps messages, as a configuration would.
+func keptText(age time.Duration) string {
+	if age < 0 {
+		return foreverAge
+	}
+	return value.Duration(age).String()
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/anywire/anywire/transport/driver"
 )
 
 // maxName is the longest name of a topic: it stands in several keys, and twice
@@ -64,15 +66,23 @@ func shardNamed(name string) (topic string, shard int, ok bool) {
 func checkName(what, name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%s without a name: a Redis key needs one", what)
+		return nameError(what + " without a name: a Redis key needs one")
 	case len(name) > maxName:
-		return fmt.Errorf("%s %.40q… has %d bytes: use at most %d", what, name, len(name), maxName)
+		return nameError(fmt.Sprintf("%s %.40q… has %d bytes: use at most %d", what, name, len(name), maxName))
 	case strings.ContainsAny(name, "{}"):
-		return fmt.Errorf("%s %q holds a brace: on Redis braces are hash tags, which decide the slot of a key", what, name)
+		return nameError(fmt.Sprintf("%s %q holds a brace: on Redis braces are hash tags, which decide the slot of a key: leave them out",
+			what, name))
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%s %q is not UTF-8", what, name)
+		return nameError(fmt.Sprintf("%s %q is not UTF-8", what, name))
 	case strings.ContainsFunc(name, unicode.IsControl):
-		return fmt.Errorf("%s %q holds a control character", what, name)
+		return nameError(fmt.Sprintf("%s %q holds a control character: leave it out", what, name))
 	}
 	return nil
 }
+
+// nameError says what is wrong with a name.
+type nameError string
+
+func (e nameError) Error() string { return string(e) }
+
+func (nameError) Unwrap() error { return driver.ErrName }

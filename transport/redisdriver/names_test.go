@@ -1,9 +1,12 @@
 package redisdriver
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/anywire/anywire/transport/driver"
 )
 
 func TestStreamsOfTopics(t *testing.T) {
@@ -68,7 +71,7 @@ func TestNamesThatAreRefused(t *testing.T) {
 		strings.Repeat("x", 10) + "\x00": "control character",
 	} {
 		err := checkName("topic", name)
-		if err == nil || !strings.Contains(err.Error(), reason) || !strings.HasPrefix(err.Error(), "topic ") {
+		if !errors.Is(err, driver.ErrName) || !strings.Contains(err.Error(), reason) || !strings.HasPrefix(err.Error(), "topic ") {
 			t.Errorf("%.20q: %v, want an error that says %q", name, err, reason)
 		}
 	}

@@ -25,6 +25,7 @@ type Options struct { //nolint:recvcheck // SetLogger changes them, all else rea
 
 	Require     bool           `yaml:"require" doc:"never create topics: a topic that is missing is an error" default:"false" example:"true"`
 	Attributes  string         `yaml:"attributes" doc:"how attributes are written: fields, one each, which any client can read, or packed, all as one JSON object, which is faster; both are read" default:"fields" enum:"fields|packed" example:"packed"`
+	Consumer    string         `yaml:"consumer" doc:"name of this process within its groups, for deployments that never run two processes of one name at a time: started again after a crash, one handles at once what it held, instead of when its lease ends; by default each process has a new name" example:"${HOSTNAME}"`
 	GroupExpiry value.Duration `yaml:"group_expiry" doc:"how long a group that nobody reads keeps messages from being trimmed" default:"14d" example:"30d"`
 
 	ConnectTimeout value.Duration `yaml:"connect_timeout" doc:"how long to try at start, 10s at most; afterwards connections are tried again for ever" default:"5s" example:"10s"`
@@ -119,6 +120,9 @@ func (o Options) validate() error {
 	}
 	if o.GroupExpiry < 0 {
 		errs = append(errs, fmt.Errorf("group_expiry %v: use more than 0", o.GroupExpiry))
+	}
+	if o.Consumer != "" {
+		errs = append(errs, checkName("consumer", o.Consumer))
 	}
 	return errors.Join(append(errs, o.connection().Validate())...)
 }

@@ -119,13 +119,31 @@ func TestEntriesTrimmedWhilePendingAreLostLoudly(t *testing.T) {
 		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, _ = src.Receive(short, 4) // searches for lapsed deliveries
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.lost == 3
+		return s.Vanished() == 3
 	})
 	n, err := d.client.XPending(t.Context(), topic, "group").Result()
 	if err != nil || n.Count != 1 {
 		t.Errorf("%d entries are pending, error %v; want the one that is kept", n.Count, err)
+	}
+}
+
+// TestGivenBackAfterTheTrim: an entry that Extend found trimmed is nobody's when it
+// is given back: it is not stale, and counts once.
+func TestGivenBackAfterTheTrim(t *testing.T) {
+	t.Parallel()
+	d, topic := shared(t), unique(t)
+	publish(t, d, topic, "1")
+	src := subscribe(t, d, sub(topic))
+	held := take(t, src, 1)
+	if err := d.client.XDel(t.Context(), topic, held[0].Position).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if lost, err := src.Extend(t.Context(), []driver.Token{held[0].Token}); err != nil || len(lost) > 0 {
+		t.Errorf("Extend: lost %d, error %v", len(lost), err)
+	}
+	settle(t, src, driver.Nack, held...)
+	if n := src.(driver.LossTeller).Vanished(); n != 1 {
+		t.Errorf("%d messages are counted, want one", n)
 	}
 }
 

@@ -51,8 +51,10 @@ func (s *source) newReaders() []*reader {
 func (s *source) newReader(streams []*stream) *reader {
 	return &reader{
 		s: s, streams: streams, kick: make(chan struct{}, 1),
-		line:   &line{d: s.d, key: streams[0].name},
-		unsure: s.token != "", // a new owner has what the old one had
+		line: &line{d: s.d, key: streams[0].name},
+		// A new owner has what the old one had, and a process that is started again,
+		// by a stable name, what it had before.
+		unsure: s.token != "" || s.isStable(),
 	}
 }
 

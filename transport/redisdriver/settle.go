@@ -214,6 +214,7 @@ func (s *source) heard(w *word, list []driver.Settlement, failed *failures) {
 		s.forget(d)
 		switch {
 		case result == nil, result[i] == 1:
+		case d.trimmed: // it is counted, and nobody else has it
 		case result[i] == 0:
 			failed.set(w.indexes[i], errStale)
 		default:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anywire/anywire/transport/driver"
@@ -24,6 +25,7 @@ type source struct {
 	sub     driver.Subscription
 	shards  int // of the topic
 	me      string
+	mine    string // of this source alone, whatever its name
 	token   string // of an ordered shard's fence; empty: not ordered
 	streams []*stream
 	readers []*reader
@@ -44,10 +46,16 @@ type source struct {
 	ready  []*delivery
 	report error // to be returned once
 	dead   error // to be returned for ever
-	lost   int   // entries that were trimmed before they were settled
+
+	rival    atomic.Bool   // another process has the same stable name
+	vanished atomic.Uint64 // entries that were trimmed before they were settled, or read
 }
 
-var _ driver.Source = (*source)(nil)
+var (
+	_ driver.Source     = (*source)(nil)
+	_ driver.LossTeller = (*source)(nil)
+	_ driver.Teller     = (*source)(nil)
+)
 
 // Subscribe joins a group, and makes it where it is new. A group that has been
 // there before and is missing was deleted by somebody: it is made again where it
@@ -75,8 +83,12 @@ func (d *Driver) subscribe(ctx context.Context, sub driver.Subscription) (*sourc
 	if err != nil {
 		return nil, err
 	}
+	if err := s.takeName(); err != nil {
+		return nil, err
+	}
 	for _, st := range s.streams {
 		if err := s.join(ctx, st, ""); err != nil {
+			s.dropName()
 			return nil, wrap(err)
 		}
 	}
@@ -89,8 +101,8 @@ func (d *Driver) newSource(sub driver.Subscription, shards int) (*source, error)
 		return nil, err
 	}
 	s := &source{
-		d: d, sub: sub, shards: shards, me: consumerName(sub.Lease),
-		done: make(chan struct{}), wake: make(chan struct{}, 1),
+		d: d, sub: sub, shards: shards, me: consumerName(d.o.Consumer, sub.Lease),
+		mine: rand.Text(), done: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	if sub.Ordered {
 		s.me, s.token = soleOwner, rand.Text()
@@ -118,15 +130,18 @@ func checkSubscription(sub driver.Subscription, shards int) error {
 	return checkName("group", sub.Group)
 }
 
-// consumerName tells the process, and is different for each source. It ends with
-// the lease, which others heed, whatever theirs is: members of a group may differ
-// while a new configuration is rolled out.
-func consumerName(lease time.Duration) string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
+// consumerName is the one that was given; else it tells the process, and is different
+// for each source. It ends with the lease, which others heed, whatever theirs is:
+// members of a group may differ while a new configuration is rolled out.
+func consumerName(given string, lease time.Duration) string {
+	if given == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		given = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:10]))
 	}
-	return fmt.Sprintf("%s-%d-%s-%dms", host, os.Getpid(), strings.ToLower(rand.Text()[:10]), lease.Milliseconds())
+	return fmt.Sprintf("%s-%dms", given, lease.Milliseconds())
 }
 
 // start begins the readers and the janitor; Close ends them.
@@ -238,19 +253,31 @@ func (s *source) forget(list ...*delivery) {
 	}
 }
 
+// Vanished counts entries that were trimmed or deleted while they were pending, or
+// before the group had read them.
+func (s *source) Vanished() uint64 { return s.vanished.Load() }
+
 // trimmed counts entries that the stream dropped before they were settled.
 func (s *source) trimmed(st *stream, ids ...string) {
 	if len(ids) == 0 {
 		return
 	}
-	s.mu.Lock()
-	s.lost += len(ids)
-	total := s.lost
-	s.mu.Unlock()
+	total := s.vanished.Add(uint64(len(ids)))
 	s.d.log.Error("entries were trimmed before they were settled: these messages are lost; trim less, or retain longer",
 		"topic", s.sub.Topic, "group", s.sub.Group, "stream", st.name, "ids", ids, "lost", total)
 	s.fail(fmt.Errorf("%d entries of stream %q, the first %s, were trimmed before they were settled: they are lost",
 		len(ids), st.name, ids[0]))
+}
+
+// missed counts entries that were trimmed before the group had read them.
+func (s *source) missed(st *stream, n int64) {
+	if n <= 0 {
+		return
+	}
+	total := s.vanished.Add(uint64(n))
+	s.d.log.Error("entries were trimmed before this group read them: these messages are lost; trim less, or retain longer",
+		"topic", s.sub.Topic, "group", s.sub.Group, "stream", st.name, "entries", n, "lost", total)
+	s.fail(fmt.Errorf("%d entries of stream %q were trimmed before the group read them: they are lost", n, st.name))
 }
 
 func signal(c chan struct{}) {

@@ -20,6 +20,7 @@ type stream struct {
 	out    map[string]*delivery
 	later  map[string]time.Time // of an ordered shard: given back until then
 	record string               // of the group, as it was last written; the janitor's
+	marked bool                 // the name of a stable consumer is; the janitor's
 }
 
 func newStream(topic, group string, shard, shards int) *stream {

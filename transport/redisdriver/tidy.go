@@ -19,9 +19,12 @@ func (s *source) tidy() {
 	// Members should not trim all at once.
 	trim := time.Now().Add(trimEvery/4 + rand.N(trimEvery/2))
 	for {
+		rival := false
 		for _, st := range s.streams {
 			s.beat(s.life, st, beat)
+			rival = s.watchName(s.life, st, beat) || rival
 		}
+		s.noteRival(rival)
 		s.sweep()
 		if time.Now().After(trim) {
 			s.trim(s.life)
@@ -60,9 +63,9 @@ func (s *source) beat(ctx context.Context, st *stream, every time.Duration) {
 	if s.token != "" {
 		me = "" // the one consumer of an ordered shard stays
 	}
-	record, err := s.d.eval(ctx, beatScript, []string{st.name, st.records, st.members},
-		s.sub.Group, me, (5 * every).Milliseconds(), s.ttl()).Text()
-	if err == nil && record != "" {
-		s.remember(st, record)
+	reply, err := s.d.eval(ctx, beatScript, []string{st.name, st.records, st.members},
+		s.sub.Group, me, (5 * every).Milliseconds(), s.ttl()).Slice()
+	if err == nil && len(reply) == 2 {
+		s.noted(st, reply)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/anywire/anywire/internal/redisconn"
 	"github.com/anywire/anywire/transport/driver"
 )
 
@@ -95,6 +96,9 @@ func (d *Driver) topicFor(ctx context.Context, name string) (*topic, error) {
 	}
 	spec := d.topics.specOf(name)
 	meta, err := d.make(ctx, spec)
+	if err == nil && known == nil {
+		err = d.checkShards(ctx, name, meta.shards)
+	}
 	if err != nil && known != nil && !errors.Is(err, driver.ErrNotFound) {
 		return known, nil // whatever is wrong now, what comes next will say it
 	}
@@ -117,6 +121,9 @@ func (d *Driver) EnsureTopic(ctx context.Context, spec driver.Topic) (driver.Top
 		return driver.Topic{}, err
 	}
 	meta, err := d.make(ctx, spec)
+	if err == nil {
+		err = d.checkShards(ctx, spec.Name, meta.shards)
+	}
 	if err != nil {
 		return driver.Topic{}, err
 	}
@@ -223,6 +230,48 @@ func (e *topicError) Error() string { return e.text }
 func wrongType(name, key, kind string) error {
 	return &topicError{fmt.Sprintf(
 		"topic %q: key %q is a %s, and a topic needs a stream: rename the topic, or delete the key", name, key, kind)}
+}
+
+// checkShards names the shards of a topic with several whose key is something else:
+// nothing could be stored there, nor read.
+func (d *Driver) checkShards(ctx context.Context, name string, shards int) error {
+	if shards <= 1 {
+		return nil // find has looked
+	}
+	streams := streamsOf(name, shards)
+	kinds, err := d.kindsOf(ctx, streams)
+	if err != nil {
+		return fmt.Errorf("topic %q: %w", name, wrap(err))
+	}
+	var errs []error
+	for i, kind := range kinds {
+		if kind != typeNone && kind != typeStream {
+			errs = append(errs, wrongType(name, streams[i], kind))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// kindsOf are the types of keys; of those that this user may not look at, none.
+func (d *Driver) kindsOf(ctx context.Context, keys []string) ([]string, error) {
+	pipe := d.client.Pipeline()
+	asked := make([]*redis.StatusCmd, len(keys))
+	for i, key := range keys {
+		asked[i] = pipe.Type(ctx, key)
+	}
+	_, _ = pipe.Exec(ctx) // each has its own error
+	kinds := make([]string, len(keys))
+	for i, one := range asked {
+		kind, err := one.Result()
+		switch {
+		case redisconn.IsAnswer(err, "NOPERM"):
+			kind = typeNone
+		case err != nil:
+			return nil, err
+		}
+		kinds[i] = kind
+	}
+	return kinds, nil
 }
 
 // parseRecord reads the fields of a record; those that are missing have their

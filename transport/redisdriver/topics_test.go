@@ -137,6 +137,40 @@ func TestTopicsThatCannotBe(t *testing.T) {
 	}
 }
 
+// TestShardsOfAnotherType: every shard whose key is no stream is named at the start,
+// by whoever comes to it first.
+func TestShardsOfAnotherType(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedRedis(t).URL, nil)
+	ctx := t.Context()
+	name := ensureTopic(t, d, driver.Topic{Name: unique(t), Shards: 4}).Name
+	if err := errors.Join(
+		d.client.Set(ctx, name+":1", "x", time.Minute).Err(),
+		d.client.HSet(ctx, name+":3", "a", "b").Err(),
+		d.client.Set(ctx, name, "x", time.Minute).Err(), // no key of ours
+	); err != nil {
+		t.Fatal(err)
+	}
+	words := []string{`key "` + name + `:1" is a string`, `key "` + name + `:3" is a hash`, "rename the topic, or delete the key"}
+	for what, call := range map[string]func(d *Driver) error{
+		"EnsureTopic": func(d *Driver) error {
+			_, err := d.EnsureTopic(ctx, driver.Topic{Name: name})
+			return err
+		},
+		"Subscribe": func(d *Driver) error {
+			_, err := d.Subscribe(ctx, sub(name))
+			return err
+		},
+		"Publish": func(d *Driver) error { return d.Publish(ctx, name, texts("x")) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			fresh, _ := open(t, brokertest.SharedRedis(t).URL, nil)
+			wantError(t, call(fresh), words...)
+		})
+	}
+}
+
 func TestTopicsThatOverlap(t *testing.T) {
 	t.Parallel()
 	d, _ := open(t, brokertest.SharedRedis(t).URL, nil)

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// trimBeside drops what is older than a topic's retention, for topics that are
-// written and that nobody reads: where there are readers, one of them does it.
+// trimBeside drops what is older than a topic's retention, and groups of dead
+// processes, for topics that are written and that nobody reads: where there are
+// readers, one of them does it.
 func (d *Driver) trimBeside(t *topic) {
 	now, last := time.Now().UnixNano(), t.trimmed.Load()
-	if t.meta.retentionAge < 0 && t.meta.retentionBytes <= 0 || now-last < int64(trimEvery) || !t.trimmed.CompareAndSwap(last, now) {
+	if now-last < int64(trimEvery) || !t.trimmed.CompareAndSwap(last, now) {
 		return
 	}
 	d.pub.beside(func(ctx context.Context) {

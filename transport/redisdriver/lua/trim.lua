@@ -1,11 +1,5 @@
 local age, expiry, most, bytes, t = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), now()
-local function less(a, b)
-  local am, an = string.match(a, '^(%d+)-?(%d*)$')
-  local bm, bn = string.match(b, '^(%d+)-?(%d*)$')
-  if am ~= bm then return tonumber(am) < tonumber(bm) end
-  if #an ~= #bn then return #an < #bn end
-  return an < bn
-end
+bury(t)
 local limit
 if bytes > 0 and (redis.call('MEMORY', 'USAGE', s) or 0) > bytes then
   limit = string.format('%.0f', t)
@@ -18,14 +12,16 @@ for _, i in ipairs(all) do
   local name = field(i, 'name')
   there[name] = true
   local known = redis.call('HGET', records, name)
-  local seen, settled, left = string.match(known or '', '^(%d+) (%S+) %S+ (%d+)')
+  local seen, settled, left, missed = string.match(known or '', '^(%d+) (%S+) %S+ (%d+) ?(%d*)')
   if not seen or floor(i) ~= settled then
-    redis.call('HSET', records, name, record(i, tonumber(left or 0)))
+    redis.call('HSET', records, name, record(i, tonumber(left or 0), tonumber(missed)))
     seen = t
   end
-  if tonumber(seen) + expiry < t then
+  local own = tonumber(left or 0)
+  local dead = own > 0 and tonumber(seen) + own < t -- an ephemeral group that could not be removed
+  if not dead and tonumber(seen) + expiry < t then
     expired[#expired + 1] = name
-  else
+  elseif not dead then
     local f = floor(i)
     if less(f, limit) then limit = f end
   end

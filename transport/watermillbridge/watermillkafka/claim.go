@@ -109,6 +109,8 @@ func (c *claim) settled(patience time.Duration) {
 		case <-changed:
 		case <-late.C:
 			return
+		case <-c.w.gone:
+			return
 		}
 	}
 }
@@ -144,6 +146,11 @@ func (c *claim) confirm(ctx context.Context, a *ack, offset int64) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	select {
+	case <-c.w.gone:
+		return c.end(offset, driver.ErrStale)
+	default:
+	}
 	if c.w.d.o.CommitInterval > 0 {
 		return c.end(offset, nil) // sarama does it, some time
 	}
@@ -151,6 +158,10 @@ func (c *claim) confirm(ctx context.Context, a *ack, offset int64) error {
 	go func() { done <- c.commit(offset + 1) }()
 	select {
 	case err := <-done:
+		if errors.Is(err, driver.ErrNotFound) {
+			c.w.lose()
+			err = driver.ErrStale
+		}
 		return c.end(offset, err)
 	case <-ctx.Done():
 		return ctx.Err()

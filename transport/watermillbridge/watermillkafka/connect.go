@@ -79,6 +79,7 @@ func (o Options) consumer(drain time.Duration) (*sarama.Config, error) {
 	if o.CommitInterval > 0 {
 		c.Consumer.Offsets.AutoCommit.Interval = o.CommitInterval.Std()
 	}
+	c.Consumer.Fetch.Default = 64 << 10             // of each partition, which has one record out; a larger one comes all the same
 	c.Consumer.MaxWaitTime = 100 * time.Millisecond // closing waits for it
 	c.Consumer.Group.Session.Timeout = session
 	c.Consumer.Group.Heartbeat.Interval = min(session/5, 3*time.Second)

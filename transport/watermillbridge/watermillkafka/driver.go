@@ -26,6 +26,7 @@ type Driver struct {
 	log    watermill.LoggerAdapter
 
 	topics  sync.Map // of those that are known to exist
+	specs   sync.Map // as they were asked for, for those that somebody deletes
 	closing sync.Once
 	freed   chan struct{}
 }

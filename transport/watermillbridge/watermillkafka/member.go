@@ -3,6 +3,7 @@ package watermillkafka
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
@@ -20,6 +21,11 @@ type member struct {
 	d     *Driver
 	sub   driver.Subscription
 	watch *watch
+
+	tell    func(error)
+	closing chan struct{}
+	close   sync.Once
+	looking sync.WaitGroup
 }
 
 var (
@@ -44,7 +50,9 @@ func (d *Driver) members(_ context.Context, sub driver.Subscription, _ int) ([]m
 	if err != nil {
 		return nil, err
 	}
-	return []message.Subscriber{&member{Subscriber: s, d: d, sub: sub, watch: w}}, nil
+	return []message.Subscriber{&member{
+		Subscriber: s, d: d, sub: sub, watch: w, tell: func(error) {}, closing: make(chan struct{}),
+	}}, nil
 }
 
 // Started implements [watermillbridge.Starter]. A group that begins at the oldest
@@ -102,7 +110,9 @@ func (m *member) Describe(w *message.Message, d *driver.Message) {
 // Close leaves the group. An ephemeral one is removed; where that cannot be done,
 // the brokers forget it after a while.
 func (m *member) Close() error {
+	m.close.Do(func() { close(m.closing) })
 	err := m.Subscriber.Close()
+	m.looking.Wait()
 	m.watch.wait()
 	if m.sub.Ephemeral && err == nil {
 		err = wrap(m.d.admin.DeleteConsumerGroup(m.sub.Group))

@@ -72,3 +72,25 @@ func TestInspectLooksAtTopics(t *testing.T) {
 		t.Errorf("found %q, want %q", all, want)
 	}
 }
+
+// The brokers' own topics are nobody's business, also once a group has made them.
+func TestTopicsLeavesOutTheBrokersOwn(t *testing.T) {
+	t.Parallel()
+	d, _ := open(t, brokertest.SharedKafka(t).Addrs, Options{})
+	there := topic(t, d, 1)
+	join(t, d, there, 1)
+	topics, err := d.Topics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := false
+	for _, has := range topics {
+		listed = listed || has.Name == there
+		if strings.HasPrefix(has.Name, "__") {
+			t.Errorf("it lists %s", has.Name)
+		}
+	}
+	if !listed {
+		t.Errorf("%s is not in %+v", there, topics)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -24,7 +25,10 @@ func (d *Driver) know(ctx context.Context, topic string) error {
 	if _, known := d.topics.Load(topic); known {
 		return nil
 	}
-	_, err := d.EnsureTopic(ctx, driver.Topic{Name: topic})
+	asked, _ := d.specs.Load(topic)
+	spec, _ := asked.(driver.Topic)
+	spec.Name = topic
+	_, err := d.EnsureTopic(ctx, spec)
 	return err
 }
 
@@ -40,6 +44,7 @@ func (d *Driver) EnsureTopic(ctx context.Context, t driver.Topic) (driver.Topic,
 		return driver.Topic{Name: t.Name}, wrap(err)
 	}
 	d.topics.Store(t.Name, struct{}{})
+	d.specs.Store(t.Name, t)
 	return has, nil
 }
 
@@ -65,24 +70,29 @@ func (d *Driver) ensure(t driver.Topic) (driver.Topic, error) {
 
 // describe asks the brokers.
 func (d *Driver) describe(name string) (driver.Topic, error) {
-	has := driver.Topic{Name: name}
+	m, err := d.metadata(name)
+	if err != nil {
+		return driver.Topic{Name: name}, err
+	}
+	return topicOf(m), nil
+}
+
+func (d *Driver) metadata(name string) (*sarama.TopicMetadata, error) {
 	all, err := d.admin.DescribeTopics([]string{name})
 	if err != nil {
-		return has, err
+		_, _ = d.client.RefreshController() // the client keeps a connection that broke
+		return nil, err
 	}
 	for _, m := range all {
-		if m.Name != name {
+		if m.Name != name || errors.Is(m.Err, sarama.ErrUnknownTopicOrPartition) {
 			continue
 		}
-		if errors.Is(m.Err, sarama.ErrUnknownTopicOrPartition) {
-			return has, fmt.Errorf("topic %q: %w", name, driver.ErrNotFound)
-		}
 		if !errors.Is(m.Err, sarama.ErrNoError) {
-			return has, fmt.Errorf("topic %q: %w", name, m.Err)
+			return nil, fmt.Errorf("topic %q: %w", name, m.Err)
 		}
-		return topicOf(m), nil
+		return m, nil
 	}
-	return has, fmt.Errorf("topic %q: %w", name, driver.ErrNotFound)
+	return nil, fmt.Errorf("topic %q: %w", name, driver.ErrNotFound)
 }
 
 func topicOf(m *sarama.TopicMetadata) driver.Topic {
@@ -148,6 +158,9 @@ func (d *Driver) Topics(ctx context.Context) ([]driver.Topic, error) {
 	err := within(ctx, func() error {
 		all, err := d.admin.ListTopics()
 		for name, detail := range all {
+			if strings.HasPrefix(name, "__") { // the brokers' own
+				continue
+			}
 			topics = append(topics, driver.Topic{
 				Name: name, Shards: int(detail.NumPartitions), Replicas: int(detail.ReplicationFactor),
 			})

@@ -22,6 +22,8 @@ type watch struct {
 	sub    driver.Subscription
 	joined chan struct{} // closed when the group has answered for the first time
 	once   sync.Once
+	gone   chan struct{} // closed when the topic is not there any more
+	losing sync.Once
 	active sync.WaitGroup // claims
 
 	mu     sync.Mutex
@@ -31,7 +33,7 @@ type watch struct {
 var _ kafka.SaramaTracer = (*watch)(nil)
 
 func newWatch(d *Driver, sub driver.Subscription) *watch {
-	return &watch{d: d, sub: sub, joined: make(chan struct{}), claims: map[int32]*claim{}}
+	return &watch{d: d, sub: sub, joined: make(chan struct{}), gone: make(chan struct{}), claims: map[int32]*claim{}}
 }
 
 // WrapConsumerGroupHandler implements [kafka.SaramaTracer].
@@ -58,6 +60,10 @@ func (w *watch) of(m *message.Message) (c *claim, offset int64, ok bool) {
 	c = w.claims[partition]
 	return c, offset, isRecord && hasOffset && c != nil
 }
+
+// lose notes that the topic is not there any more: what is out of it is over, since
+// its positions say nothing in the next topic of that name.
+func (w *watch) lose() { w.losing.Do(func() { close(w.gone) }) }
 
 // wait joins the goroutines of all claims.
 func (w *watch) wait() { w.active.Wait() }

@@ -42,7 +42,7 @@ func (d *Driver) members(_ context.Context, sub driver.Subscription, n int) ([]m
 	all := make([]message.Subscriber, n)
 	for i := range all {
 		name := d.o.Name + "-" + envelope.NewID()
-		t := newTap(d.client, name, crowd)
+		t := newTap(d.client, name, crowd, d.o.Logger)
 		s, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
 			Client: t, Unmarshaller: codec{},
 			Consumer: name, ConsumerGroup: sub.Group, OldestId: startID(sub.Start),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 
@@ -27,6 +28,7 @@ type tap struct {
 	*crowd
 
 	consumer string
+	log      *slog.Logger
 	tell     func(error)
 	calls    sync.WaitGroup // reads and claims
 
@@ -57,8 +59,8 @@ type entry struct {
 
 func newCrowd() *crowd { return &crowd{changed: make(chan struct{})} }
 
-func newTap(client redis.UniversalClient, consumer string, c *crowd) *tap {
-	return &tap{UniversalClient: client, crowd: c, consumer: consumer, tell: func(error) {}}
+func newTap(client redis.UniversalClient, consumer string, c *crowd, log *slog.Logger) *tap {
+	return &tap{UniversalClient: client, crowd: c, consumer: consumer, log: log, tell: func(error) {}}
 }
 
 // change lets who waits look again. The caller holds the lock.
@@ -191,10 +193,14 @@ func (t *tap) regain(ctx context.Context, err error, stream, group string) error
 	if !strings.HasPrefix(answerOf(err), "NOGROUP") {
 		return err
 	}
-	if err := t.XGroupCreateMkStream(ctx, stream, group, "0").Err(); err != nil && !strings.HasPrefix(answerOf(err), "BUSYGROUP") {
-		return err
+	switch made := t.XGroupCreateMkStream(ctx, stream, group, "0").Err(); {
+	case made == nil:
+		t.log.Error("the consumer group was deleted by somebody: it is made again, and what the stream has comes again",
+			"topic", stream, "group", group)
+	case !strings.HasPrefix(answerOf(made), "BUSYGROUP"): // of another consumer's making
+		return made
 	}
-	return fmt.Errorf("group %q of topic %q was gone and begins anew, at the oldest message: %w", group, stream, err)
+	return fmt.Errorf("group %q of topic %q was deleted and begins anew, at the oldest message: %w", group, stream, err)
 }
 
 // XPendingExt is how the adapter looks for entries to claim. It does not read
