@@ -329,3 +329,42 @@ func eventually(tb testing.TB, ok func() bool) {
 		pause(tb.Context(), time.Millisecond)
 	}
 }
+
+// TestNoAnswer: an answer that does not come, though the connection is there,
+// counts as lost.
+func TestNoAnswer(t *testing.T) {
+	t.Parallel()
+	s := opened(t, brokertest.SharedNATS(t).URL, nil)
+	_, err := s.nc.SubscribeSync("silent." + s.o.Bucket)
+	wantNil(t, err)
+	requests := []request{{subject: "silent." + s.o.Bucket}, s.get("nothing")}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*patience)
+	defer cancel()
+	s.wire.exchange(ctx, requests)
+	if err := requests[0].err; !errors.Is(err, errLost) || !errors.Is(err, errNoAnswer) {
+		t.Errorf("%v, want that no answer came", err)
+	}
+	if requests[1].reply == nil {
+		t.Errorf("%v, want the other answer", requests[1].err)
+	}
+}
+
+// TestOutdated: what a store remembers of a record that others have changed since
+// does not decide.
+func TestOutdated(t *testing.T) {
+	t.Parallel()
+	s := opened(t, brokertest.SharedNATS(t).URL, nil)
+	other := opened(t, brokertest.SharedNATS(t).URL, func(o *Options) { o.Bucket = s.o.Bucket })
+	first, second := claimOf("a"), claimOf("a")
+	wantState(t, other, first, idempotency.Acquired)
+	wantState(t, s, claimOf("a"), idempotency.Busy)
+	wantNil(t, change(t, other, first, idempotency.Release))
+	wantState(t, other, second, idempotency.Acquired)
+	wantNil(t, change(t, s, second, idempotency.Extend)) // s remembers another token
+
+	wantNil(t, change(t, other, second, idempotency.Complete, output("1", 10)))
+	wantNil(t, change(t, s, claimOf("a"), idempotency.Settle)) // s remembers it in progress
+	if v := wantState(t, other, claimOf("a"), idempotency.Done); len(v.Outputs) > 0 {
+		t.Errorf("%+v, want it settled", v)
+	}
+}
