@@ -121,6 +121,7 @@ func TestBatchesGiveAnErrorToAll(t *testing.T) {
 				b := &batches[int, int]{call: call}
 				var all sync.WaitGroup
 				var failed atomic.Int32
+				begun := time.Now()
 				for n := range 10 {
 					all.Go(func() {
 						if got, err := b.do(t.Context(), n); err != nil && got == 0 {
@@ -129,6 +130,9 @@ func TestBatchesGiveAnErrorToAll(t *testing.T) {
 					})
 				}
 				all.Wait()
+				if took := time.Since(begun); took > 2*storeTimeout {
+					t.Errorf("it took %v, want at most %v for each of two calls", took, storeTimeout)
+				}
 				if failed.Load() != 10 {
 					t.Errorf("%d of 10 got an error", failed.Load())
 				}

@@ -48,7 +48,7 @@ func (r *remote) refuses(op idempotency.Op, err error) {
 func (r *remote) Begin(ctx context.Context, claims []idempotency.Claim) ([]idempotency.Verdict, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.down {
+	if r.down || ctx.Err() != nil {
 		return nil, errDown
 	}
 	return r.memory.Begin(ctx, claims)
@@ -57,7 +57,7 @@ func (r *remote) Begin(ctx context.Context, claims []idempotency.Claim) ([]idemp
 func (r *remote) Update(ctx context.Context, changes []idempotency.Change) ([]error, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.down {
+	if r.down || ctx.Err() != nil {
 		return nil, errDown
 	}
 	r.changes = append(r.changes, changes...)
