@@ -208,3 +208,7 @@ type Committer interface {
 	// Commit.
 	Rollback(ctx context.Context) error
 }
+
+// StepRefuser is a [Committer] during which no [Step] can be recorded: its error
+// says why, nil that it can.
+type StepRefuser interface{ RefuseStep() error }

@@ -211,6 +211,11 @@ func (w *Work) beginStep(name string) error {
 		return &envelope.Error{Code: envelope.Invalid, Message: fmt.Sprintf(
 			"step %q is called twice in one attempt: give each its own name", name)}
 	}
+	if tx, ok := w.tx.(StepRefuser); ok {
+		if err := tx.RefuseStep(); err != nil {
+			return &envelope.Error{Code: envelope.Unsupported, Message: fmt.Sprintf("step %q", name), Err: err}
+		}
+	}
 	if w.called == nil {
 		w.called = map[string]bool{}
 	}

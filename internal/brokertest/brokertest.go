@@ -59,6 +59,22 @@ func SharedRedis(tb testing.TB) *Server {
 	return sharedServers.get(tb, redisKind{})
 }
 
+// Postgres starts a PostgreSQL of the test's own and ends it with the test. Lines
+// of config are added to postgresql.conf and win over what is there. Connections
+// are served by processes of their own: Pause keeps new ones waiting and leaves
+// open ones alone; Kill ends those processes too where the system tells them
+// (Linux), and else leaves them a moment to notice.
+func Postgres(tb testing.TB, config ...string) *Server {
+	tb.Helper()
+	return own(tb, postgresKind{}, config)
+}
+
+// SharedPostgres is like [SharedNATS] for PostgreSQL and ANYWIRE_TEST_POSTGRES.
+func SharedPostgres(tb testing.TB) *Server {
+	tb.Helper()
+	return sharedServers.get(tb, postgresKind{})
+}
+
 // SharedKafka is like [SharedNATS] for Kafka and ANYWIRE_TEST_KAFKA.
 func SharedKafka(tb testing.TB) *Server {
 	tb.Helper()

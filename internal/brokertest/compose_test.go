@@ -52,8 +52,8 @@ func readCompose(t *testing.T) composition {
 func TestComposeFile(t *testing.T) {
 	t.Parallel()
 	c := readCompose(t)
-	pinned := regexp.MustCompile(`^[a-z/]+:\d+\.\d+\.\d+[a-z0-9.-]*$`)
-	for _, k := range []kind{natsKind{}, redisKind{}, kafkaKind{}} {
+	pinned := regexp.MustCompile(`^[a-z/]+:\d+\.\d+[a-z0-9.-]*$`)
+	for _, k := range []kind{natsKind{}, redisKind{}, kafkaKind{}, postgresKind{}} {
 		service, ok := c.Services[k.name()]
 		if !ok {
 			t.Errorf("no service %s", k.name())

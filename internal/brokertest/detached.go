@@ -26,7 +26,8 @@ type detachedState struct {
 	Project *project `json:",omitempty"`
 }
 
-// Up starts the named brokers ("nats", "redis", "kafka"; none: all), to run until
+// Up starts the named brokers ("nats", "redis", "kafka",
+// "postgres"; none: all), to run until
 // [Down], and writes to out the lines that make tests use them, for a shell to
 // evaluate. A broker that is already up, that an address in the environment
 // names or that ANYWIRE_TEST_SKIP leaves out is not started. Progress goes to
@@ -81,7 +82,7 @@ func Down(messages io.Writer, names ...string) error {
 }
 
 func kindsOf(names []string) ([]kind, error) {
-	all := []kind{natsKind{}, redisKind{}, kafkaKind{}}
+	all := []kind{natsKind{}, redisKind{}, kafkaKind{}, postgresKind{}}
 	if len(names) == 0 {
 		return all, nil
 	}
@@ -89,7 +90,7 @@ func kindsOf(names []string) ([]kind, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(k kind) bool { return k.name() == name })
 		if i < 0 {
-			return nil, fmt.Errorf("unknown broker %q: nats, redis and kafka can be had", name)
+			return nil, fmt.Errorf("unknown broker %q: nats, redis, kafka and postgres can be had", name)
 		}
 		kinds = append(kinds, all[i])
 	}
@@ -207,7 +208,7 @@ func (s *Server) runDetached(ctx context.Context, path string, life *os.File) er
 	}
 	defer func() { _ = log.Close() }()
 	cmd := s.command.build(log)
-	cmd.SysProcAttr = detached()
+	cmd.SysProcAttr = s.command.as.become(detached())
 	cmd.ExtraFiles = []*os.File{life}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", s.command.path, err)

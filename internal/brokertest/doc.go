@@ -15,7 +15,7 @@
 //	}
 //
 // A shared server is looked for in this order: an address in ANYWIRE_TEST_NATS,
-// ANYWIRE_TEST_REDIS or ANYWIRE_TEST_KAFKA; then Docker Compose with the
+// ANYWIRE_TEST_REDIS, ANYWIRE_TEST_KAFKA or ANYWIRE_TEST_POSTGRES; then Docker Compose with the
 // repository's compose.yaml, where an engine answers and ANYWIRE_TEST_COMPOSE is
 // not "no"; then a local process. A server that a test may kill is always a
 // local process. What a local process needs is installed on first use into the
@@ -23,7 +23,8 @@
 // folder): nats-server is built from the module in go.mod; Kafka comes from
 // Maven and runs on the machine's Java, which on Debian root installs; Redis is
 // the redis-server in PATH, else Debian's package, unpacked into the cache and
-// not installed.
+// not installed; PostgreSQL is the newest below /usr/lib/postgresql or the one in
+// PATH, else Debian's package likewise, and never runs as root.
 //
 // Nothing is skipped in silence: a broker that cannot be had fails the test,
 // unless ANYWIRE_TEST_SKIP names it ("kafka", "nats,redis"). Each server and

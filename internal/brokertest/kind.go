@@ -3,6 +3,7 @@ package brokertest
 import (
 	"context"
 	"strings"
+	"syscall"
 )
 
 // kind is what differs between brokers.
@@ -22,6 +23,15 @@ type kind interface {
 	// probe is nil once the server at addr, one of those in address, takes
 	// requests.
 	probe(ctx context.Context, address, addr string) (version string, err error)
+}
+
+// stopper is a kind that SIGTERM does not stop.
+type stopper interface{ stopSignal() syscall.Signal }
+
+// restartist is a kind that may have to be started more than once after a kill.
+type restartist interface {
+	// startAgain says so by what the process logged before it ended.
+	startAgain(log string) bool
 }
 
 // envOf is the environment variable with the address of a server of kind k.

@@ -16,6 +16,7 @@ type command struct {
 	args []string
 	env  []string // added to that of this process
 	dir  string
+	as   *account // nil: this process's own
 }
 
 // process is a child that runs. A goroutine of its own starts it and waits for
@@ -35,7 +36,7 @@ func startProcess(c command, logPath string) (*process, error) {
 	defer func() { _ = log.Close() }() // the child has its own copy
 
 	cmd := c.build(log)
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = c.as.become(dieWithParent())
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {

@@ -3,6 +3,9 @@ package brokertest
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -13,6 +16,22 @@ import (
 // however it dies, and keeps the terminal's Ctrl-C from it.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
+
+// childrenOf are the processes that pid has started, such as those in which
+// PostgreSQL serves its connections.
+func childrenOf(pid int) []int {
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", pid))
+	if err != nil {
+		return nil // it is gone, or the kernel does not tell
+	}
+	var pids []int
+	for field := range strings.FieldsSeq(string(list)) {
+		if child, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, child)
+		}
+	}
+	return pids
 }
 
 // awaitStopped returns when every thread of the child stands still: a signal is

@@ -248,3 +248,20 @@ func (c *redisConn) text(length string) (string, error) {
 	}
 	return string(text[:n]), nil
 }
+
+// unpackRedis puts Debian's redis-server and its libraries into the folder root.
+func unpackRedis(ctx context.Context, root string) error {
+	return unpackDebian(ctx, root, func(ctx context.Context, dir string, options []string) ([]string, error) {
+		libraries, err := depends(ctx, dir, options, "redis-tools", "lib", "lua-")
+		return append(libraries, "redis-server", "redis-tools"), err
+	}, func(ctx context.Context) error {
+		program, env := unpackedRedis(root)
+		_, err := run(ctx, "", "env", append(env, program, "--version")...)
+		return err
+	})
+}
+
+// unpackedRedis is how the program in root is started.
+func unpackedRedis(root string) (program string, env []string) {
+	return filepath.Join(root, "usr", "bin", "redis-server"), unpackedEnv(root)
+}

@@ -119,7 +119,7 @@ func TestRedisIsUnpacked(t *testing.T) {
 	}
 }
 
-func TestLibrariesOf(t *testing.T) {
+func TestDependsOf(t *testing.T) {
 	t.Parallel()
 	depends := `redis-tools
   Depends: adduser
@@ -131,7 +131,7 @@ func TestLibrariesOf(t *testing.T) {
   Breaks: <libold>
   Suggests: libruby
 `
-	if got, want := librariesOf(depends), []string{"libatomic1", "libsystemd0", "lua-cjson"}; !slices.Equal(got, want) {
+	if got, want := dependsOf(depends, "lib", "lua-"), []string{"libatomic1", "libsystemd0", "lua-cjson"}; !slices.Equal(got, want) {
 		t.Errorf("libraries %q, want %q", got, want)
 	}
 }

@@ -21,7 +21,7 @@ import (
 // address, for it is not ours.
 type Server struct {
 	// URL is what a client connects to: nats://HOST:PORT, redis://HOST:PORT/0
-	// (rediss with TLS), or for Kafka the seed brokers as HOST:PORT,HOST:PORT.
+	// (rediss with TLS), postgres://USER@HOST:PORT/DATABASE, or for Kafka the seed brokers as HOST:PORT,HOST:PORT.
 	URL string
 	// Addrs are the host and port of each broker.
 	Addrs []string
@@ -143,12 +143,16 @@ func (s *Server) Kill(tb testing.TB) {
 	}
 }
 
-// Stop ends the process with SIGTERM and returns when it is gone, which a
+// Stop asks the process to end, with SIGTERM or what else means that to it, and returns when it is gone, which a
 // broker may take seconds for.
 func (s *Server) Stop(tb testing.TB) {
 	tb.Helper()
 	s.mustBeOurs(tb)
-	if err := s.signalAndWait(syscall.SIGTERM); err != nil {
+	sig := syscall.SIGTERM
+	if k, ok := s.kind.(stopper); ok {
+		sig = k.stopSignal()
+	}
+	if err := s.signalAndWait(sig); err != nil {
 		tb.Fatalf("brokertest: %s: stop: %v", s.kind.name(), err)
 	}
 }
@@ -209,7 +213,7 @@ func (s *Server) announce(tb testing.TB) {
 func (s *Server) mustBeOurs(tb testing.TB) {
 	tb.Helper()
 	if s.dir == "" {
-		tb.Fatalf("brokertest: %v at %s is not ours to start or stop: take brokertest.NATS, Redis or Kafka in this test", s, s.URL)
+		tb.Fatalf("brokertest: %v at %s is not ours to start or stop: take brokertest.NATS, Redis, Kafka or Postgres in this test", s, s.URL)
 	}
 }
 
@@ -219,12 +223,7 @@ func (s *Server) start(ctx context.Context) error {
 	if s.proc != nil && s.proc.running() {
 		return fmt.Errorf("it runs already at %s", s.URL)
 	}
-	proc, err := startProcess(s.command, s.logPath())
-	if err != nil {
-		return err
-	}
-	s.proc = proc
-	version, err := s.ready(ctx, proc)
+	version, err := s.startUntilReady(ctx)
 	if err != nil {
 		return fmt.Errorf("%w; the end of its log:\n%s", err, s.log(0))
 	}
@@ -232,6 +231,21 @@ func (s *Server) start(ctx context.Context) error {
 		s.Version = version
 	}
 	return nil
+}
+
+// startUntilReady starts the process, again where its kind says that this helps.
+func (s *Server) startUntilReady(ctx context.Context) (version string, err error) {
+	for {
+		from := s.logSize()
+		if s.proc, err = startProcess(s.command, s.logPath()); err != nil {
+			return "", err
+		}
+		version, err = s.ready(ctx, s.proc)
+		k, ok := s.kind.(restartist)
+		if err == nil || s.proc.running() || !ok || !k.startAgain(s.log(from)) || ctx.Err() != nil {
+			return version, err
+		}
+	}
 }
 
 // ready waits until every address answers as a broker that takes requests, or
@@ -297,8 +311,17 @@ func (s *Server) signalAndWait(sig os.Signal) error {
 	if s.proc == nil {
 		return nil
 	}
+	var children []int
+	if sig == syscall.SIGKILL { // else the server ends them
+		children = childrenOf(s.proc.cmd.Process.Pid)
+	}
 	if err := s.proc.end(sig, stopTimeout); err != nil {
 		return err
+	}
+	for _, pid := range children {
+		if child, err := os.FindProcess(pid); err == nil {
+			_ = child.Kill() // it may have ended with its parent
+		}
 	}
 	s.proc = nil
 	return nil

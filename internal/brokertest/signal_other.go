@@ -19,7 +19,10 @@ const (
 func detached() *syscall.SysProcAttr      { return nil }
 func dieWithParent() *syscall.SysProcAttr { return nil }
 func awaitStopped(int) error              { return nil }
+func childrenOf(int) []int                { return nil }
+
+func (*account) become(attr *syscall.SysProcAttr) *syscall.SysProcAttr { return attr }
 
 func lockFile(*os.File, bool) (held bool, err error) {
-	return false, errors.New("local broker processes need a Unix system: set ANYWIRE_TEST_NATS, _REDIS and _KAFKA")
+	return false, errors.New("local broker processes need a Unix system: set ANYWIRE_TEST_NATS, _REDIS, _KAFKA and _POSTGRES")
 }

@@ -17,6 +17,18 @@ const (
 // detached lets a child outlive this process and its terminal.
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
+// become adds to attr whom the child runs as.
+func (a *account) become(attr *syscall.SysProcAttr) *syscall.SysProcAttr {
+	if a == nil {
+		return attr
+	}
+	if attr == nil {
+		attr = &syscall.SysProcAttr{}
+	}
+	attr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
+	return attr
+}
+
 // lockFile takes the advisory lock of f: at once or not at all (held), or
 // waiting for it. It is held until every copy of f is closed, a child's too.
 func lockFile(f *os.File, wait bool) (held bool, err error) {

@@ -19,7 +19,7 @@ import (
 	"github.com/anywire/anywire/internal/brokertest"
 )
 
-const usage = "usage: brokers up|down [nats] [redis] [kafka]"
+const usage = "usage: brokers up|down [nats] [redis] [kafka] [postgres]"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
