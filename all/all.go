@@ -14,6 +14,8 @@ import (
 	"github.com/anywire/anywire"
 	"github.com/anywire/anywire/idempotency/natsstore"
 	"github.com/anywire/anywire/idempotency/redisstore"
+	"github.com/anywire/anywire/idempotency/sqlstore/postgres"
+	"github.com/anywire/anywire/idempotency/sqlstore/sqlite"
 	"github.com/anywire/anywire/transport/kafkadriver"
 	"github.com/anywire/anywire/transport/memory"
 	"github.com/anywire/anywire/transport/natsdriver"
@@ -36,5 +38,7 @@ func Options() *anywire.Options {
 		watermillkafka.Kind(),
 		redisstore.Kind(),
 		natsstore.Kind(),
+		postgres.Kind(),
+		sqlite.Kind(),
 	}}
 }

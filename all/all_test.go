@@ -17,7 +17,7 @@ func TestEveryKindOnce(t *testing.T) {
 		names = append(names, k.KindName())
 	}
 	slices.Sort(names)
-	if got := fmt.Sprint(names); got != "[embedded kafka memory nats redis watermill-kafka watermill-redisstream]" {
+	if got := fmt.Sprint(names); got != "[embedded kafka memory nats nats postgres redis redis sqlite watermill-kafka watermill-redisstream]" {
 		t.Errorf("kinds %s", got)
 	}
 }

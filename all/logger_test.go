@@ -13,7 +13,7 @@ func TestEveryKindTakesTheAppsLogger(t *testing.T) {
 	for _, named := range all.Options().Kinds {
 		kind, ok := named.(transport.Kind)
 		if !ok {
-			t.Fatalf("%T is no kind of transport", named)
+			continue // a store's: it is given one when it is opened
 		}
 		if _, ok := kind.NewOptions().(interface{ SetLogger(log *slog.Logger) }); !ok {
 			t.Errorf("kind %s takes no logger", kind.KindName())

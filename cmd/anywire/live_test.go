@@ -55,7 +55,8 @@ func onServer(t *testing.T, url string, connectTimeout time.Duration, rest strin
 func on(t *testing.T, kind, options, rest string) live {
 	t.Helper()
 	l := live{prefix: strings.ToLower(nuid.Next()) + "."}
-	l.file = writeNew(t, fmt.Sprintf("version: 1\ntransport: %s\ntransports:\n  %[1]s: { prefix: %q, %s }\n%s", kind, l.prefix, options, rest))
+	l.file = writeNew(t, fmt.Sprintf("version: 1\ntransport: %s\ntransports:\n  %[1]s: { prefix: %q, %s }\n%s\nidempotency: { store: none }\n",
+		kind, l.prefix, options, rest))
 	return l
 }
 
