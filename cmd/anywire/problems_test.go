@@ -140,8 +140,16 @@ func TestProblems(t *testing.T) {
 			},
 		},
 		"what a later version has": {
-			"version: 1\nstores: {}\nidempotency: { store: auto }\n",
-			[]want{{place: "2:1", message: `"stores"`}, {place: "3:23", message: "idempotency.store"}},
+			"version: 1\ngateways: {}\n",
+			[]want{{place: "2:1", message: `"gateways"`}},
+		},
+		"stores that are not there": {
+			"version: 1\ntransport: kafka\ntransports: { kafka: {} }\nidempotency: { store: legder }\nstores: { ledger: { kind: sqlite } }\n" +
+				"agents: { a: { consumes: b, idempotency_key: order_id, rate: 0/s } }\n",
+			[]want{
+				{place: "4:23", message: `there is no store "legder"`, hint: `did you mean "ledger"?`},
+				{place: "6:46", message: "does not say where the key is"}, {place: "6:62", message: "is 0/s"},
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func TestWorkersAndBrokerKilled(t *testing.T) {
 			t.Parallel()
 			server := broker.start(t)
 			k := &killing{
-				T: t, server: server, env: []string{model, broker.env + "=" + server.URL},
+				T: t, server: server, env: []string{model, broker.env + "=" + server.URL, "PIPELINE_DATA=" + t.TempDir()},
 				files: []string{"-c", broker.file, "-c", shortLease(t)},
 			}
 			out := t.TempDir()
