@@ -115,7 +115,8 @@ func noStoreOf(transport string) string {
 }
 
 // hintOfStore is what a file says to get a store where the transport has none.
-const hintOfStore = "name a store, as in: stores: { ledger: { kind: sqlite, path: ./data/records.db } } and idempotency: { store: ledger }; " +
+const hintOfStore = "name a store, as in: stores: { ledger: { kind: sqlite, path: ./data/records.db } } " +
+	"and idempotency: { store: ledger }; " +
 	"or say that a message may be handled more than once: idempotency: { store: none }"
 
 // storeKind is the kind of an entry under stores.

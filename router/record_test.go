@@ -266,7 +266,7 @@ func TestAMessageThatAnotherProcessHandlesWaits(t *testing.T) {
 	t.Parallel()
 	for name, order := range map[string]transport.Order{"unordered": transport.OrderNone, "by key": transport.OrderKey} {
 		t.Run(name, func(t *testing.T) {
-			withStore(t, func(w *world) {
+			inBubble(t, true, func(w *world) {
 				h, runs := counting()
 				w.handle(h)
 				w.agent.Subscription.Order = order

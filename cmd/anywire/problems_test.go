@@ -148,7 +148,8 @@ func TestProblems(t *testing.T) {
 				"agents: { a: { consumes: b, idempotency_key: order_id, rate: 0/s } }\n",
 			[]want{
 				{place: "4:23", message: `there is no store "legder"`, hint: `did you mean "ledger"?`},
-				{place: "6:46", message: "does not say where the key is"}, {place: "6:62", message: "is 0/s"},
+				{place: "6:46", message: "does not say where the key is"},
+				{place: "6:62", message: "is 0/s"},
 			},
 		},
 	} {

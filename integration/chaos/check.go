@@ -37,7 +37,7 @@ type work struct {
 func (w work) String() string { return fmt.Sprintf("%s/%d%s", w.key, w.n, w.part) }
 
 // parts are those that intake makes of a task.
-var parts = [...]string{"a", "b"} //nolint:gochecknoglobals // a constant
+var parts = [...]string{"a", "b"}
 
 // Check judges a history. A task whose publish failed may have come or not, unless
 // it was confirmed later; everything else is exact. It is a pure function.

@@ -14,7 +14,7 @@ import (
 
 // crashPoints are the places at which workers end themselves: every window of the
 // way from a delivery to its acknowledgement.
-var crashPoints = []string{ //nolint:gochecknoglobals // a constant
+var crashPoints = []string{
 	beforeBegin, afterBegin, beforeEffect, afterEffect, beforeComplete, afterComplete, midPublish, afterPublish,
 }
 
@@ -112,7 +112,7 @@ func (b *brittleStore) Close(ctx context.Context) error {
 
 func (b *brittleStore) note(changes []idempotency.Change, errs []error) {
 	for i := range changes {
-		if changes[i].Op == idempotency.Complete && (errs == nil || errs[i] == nil) {
+		if changes[i].Op == idempotency.Complete && (len(errs) == 0 || errs[i] == nil) {
 			b.worker.journal.note(Event{What: committed, ID: changes[i].Key.String(), Detail: changes[i].Token.String()})
 		}
 	}

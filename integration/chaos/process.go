@@ -47,7 +47,7 @@ func (s *supervised) run() {
 			return
 		}
 		_ = cmd.Wait()
-		time.Sleep(restartWait) //nolint:forbidigo // a supervisor's, not a condition of a test
+		time.Sleep(restartWait) //nolint:forbidigo // a supervisor waits, whatever happens
 	}
 }
 
@@ -66,7 +66,7 @@ func (s *supervised) start() (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	cmd := exec.Command(self) //nolint:noctx // it is ended by kill and end
+	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), roleVariable+"="+string(text))
 	s.said.Reset()
 	cmd.Stderr = &s.said

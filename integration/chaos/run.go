@@ -116,7 +116,10 @@ func Run(tb testing.TB, plan Plan) *Verdict {
 // role starts the broker and says what a worker does on it.
 func (r *run) role() role {
 	o := map[string]any{}
-	w := role{History: r.plan.History, Service: r.service.URL, Transport: r.plan.Transport, Odds: r.plan.Odds, Break: r.plan.Break, Lease: r.plan.Lease}
+	w := role{
+		History: r.plan.History, Service: r.service.URL, Transport: r.plan.Transport,
+		Odds: r.plan.Odds, Break: r.plan.Break, Lease: r.plan.Lease,
+	}
 	switch r.plan.Transport {
 	case redisKind:
 		var lines []string

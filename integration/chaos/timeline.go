@@ -75,27 +75,27 @@ func (t *timeline) x(at time.Time) float64 {
 	return leftEdge + plotWidth*float64(at.Sub(t.begin))/float64(whole)
 }
 
-func (t *timeline) put(format string, args ...any) { fmt.Fprintf(&t.svg, format+"\n", args...) }
+func (t *timeline) putf(format string, args ...any) { fmt.Fprintf(&t.svg, format+"\n", args...) }
 
 func (t *timeline) draw(title string) {
 	slices.Sort(t.kinds)
 	rows := len(t.kinds) + 1
 	height := plotTop + plotHeight + 30 + rows*rowHeight + 20
-	t.put(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`,
+	t.putf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`,
 		leftEdge+plotWidth+rightMargin, height)
-	t.put(`<rect width="100%%" height="100%%" fill="white"/>`)
-	t.put(`<text x="%d" y="22" font-size="15">%s</text>`, leftEdge, html.EscapeString(title))
+	t.putf(`<rect width="100%%" height="100%%" fill="white"/>`)
+	t.putf(`<text x="%d" y="22" font-size="15">%s</text>`, leftEdge, html.EscapeString(title))
 	t.drawEffects()
 	y := plotTop + plotHeight + 30
 	for _, kind := range t.kinds {
 		t.drawRow(kind, y, "#c0392b")
 		y += rowHeight
 	}
-	t.put(`<text x="%d" y="%d" text-anchor="end">workers crash</text>`, leftEdge-8, y+13)
+	t.putf(`<text x="%d" y="%d" text-anchor="end">workers crash</text>`, leftEdge-8, y+13)
 	for _, at := range t.crashes {
-		t.put(`<path d="M%.1f %d l4 10 h-8 z" fill="#8e44ad"/>`, t.x(at), y+3)
+		t.putf(`<path d="M%.1f %d l4 10 h-8 z" fill="#8e44ad"/>`, t.x(at), y+3)
 	}
-	t.put(`</svg>`)
+	t.putf(`</svg>`)
 }
 
 // drawEffects draws how many effects came in each part of the time.
@@ -115,24 +115,24 @@ func (t *timeline) drawEffects() {
 		fmt.Fprintf(&points, "%.1f,%.1f ", leftEdge+plotWidth*float64(i)/bins, float64(bottom)-plotHeight*float64(n)/float64(most))
 	}
 	perSecond := float64(most) / width.Seconds()
-	t.put(`<polygon points="%d,%d %s%d,%d" fill="#2980b9" fill-opacity="0.6"/>`, leftEdge, bottom, points.String(), leftEdge+plotWidth, bottom)
-	t.put(`<text x="%d" y="%d" text-anchor="end">%.0f effects/s</text>`, leftEdge-8, plotTop+10, perSecond)
-	t.put(`<text x="%d" y="%d" text-anchor="end">0</text>`, leftEdge-8, bottom)
+	t.putf(`<polygon points="%d,%d %s%d,%d" fill="#2980b9" fill-opacity="0.6"/>`, leftEdge, bottom, points.String(), leftEdge+plotWidth, bottom)
+	t.putf(`<text x="%d" y="%d" text-anchor="end">%.0f effects/s</text>`, leftEdge-8, plotTop+10, perSecond)
+	t.putf(`<text x="%d" y="%d" text-anchor="end">0</text>`, leftEdge-8, bottom)
 	for i := range 11 {
 		at := t.begin.Add(t.end.Sub(t.begin) * time.Duration(i) / 10)
-		t.put(`<line x1="%[1]d" x2="%[1]d" y1="%[2]d" y2="%[3]d" stroke="#ddd"/>`, leftEdge+plotWidth*i/10, plotTop, bottom)
-		t.put(`<text x="%d" y="%d" text-anchor="middle">%.0f s</text>`, leftEdge+plotWidth*i/10, bottom+16, at.Sub(t.begin).Seconds())
+		t.putf(`<line x1="%[1]d" x2="%[1]d" y1="%[2]d" y2="%[3]d" stroke="#ddd"/>`, leftEdge+plotWidth*i/10, plotTop, bottom)
+		t.putf(`<text x="%d" y="%d" text-anchor="middle">%.0f s</text>`, leftEdge+plotWidth*i/10, bottom+16, at.Sub(t.begin).Seconds())
 	}
 }
 
 func (t *timeline) drawRow(kind string, y int, colour string) {
-	t.put(`<text x="%d" y="%d" text-anchor="end" font-size="10">%s</text>`, leftEdge-8, y+13, html.EscapeString(shorter(kind)))
+	t.putf(`<text x="%d" y="%d" text-anchor="end" font-size="10">%s</text>`, leftEdge-8, y+13, html.EscapeString(shorter(kind)))
 	for _, s := range t.spans {
 		if s.what != kind {
 			continue
 		}
 		from := t.x(s.from)
-		t.put(`<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`, from, y+3, max(t.x(s.to)-from, 3), rowHeight-6, colour)
+		t.putf(`<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`, from, y+3, max(t.x(s.to)-from, 3), rowHeight-6, colour)
 	}
 }
 

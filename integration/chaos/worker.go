@@ -64,10 +64,10 @@ func (Result) WireType() string { return "chaos.result@1" }
 
 // What a worker breaks on purpose, for the negative controls.
 const (
-	noRecords    = "no records"              // idempotency is off
-	ackFirst     = "acknowledge first"       // and handle later
-	markFirst    = "mark before the effect"  // the record is completed first
-	noTokens     = "tokens are not compared" //nolint:gosec // no credential
+	noRecords    = "no records"             // idempotency is off
+	ackFirst     = "acknowledge first"      // and handle later
+	markFirst    = "mark before the effect" // the record is completed first
+	noTokens     = "tokens are not compared"
 	startNewest  = "start at newest"
 	forgetBroker = "the broker keeps nothing"
 )
@@ -191,7 +191,7 @@ func (r *role) config(broken string) (*config.Config, error) {
 	return config.Parse("chaos.yaml", text)
 }
 
-var shards = map[string]any{"shards": 2} //nolint:gochecknoglobals // a constant
+var shards = map[string]any{"shards": 2}
 
 // intake makes the parts of a task.
 func (w *worker) intake(ctx context.Context, t Task) error {
