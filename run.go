@@ -92,6 +92,13 @@ func (r *run) work(ctx context.Context) error {
 func (r *run) together(ctx context.Context) error {
 	errs := make([]error, len(r.app.beside)+1)
 	var group sync.WaitGroup
+	for _, outbox := range r.app.outboxes() {
+		group.Go(func() {
+			if err := outbox.RunOutbox(ctx, r.app.publishAll); err != nil {
+				r.app.options.Logger.Error("the outbox is not published", "error", err)
+			}
+		})
+	}
 	for i, fn := range r.app.beside {
 		group.Go(func() {
 			defer r.stop()

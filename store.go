@@ -159,6 +159,37 @@ func (s *stores) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// outboxes are the stores of this app that have one.
+func (a *App) outboxes() []idempotency.Outbox {
+	a.stores.mu.Lock()
+	defer a.stores.mu.Unlock()
+	var all []idempotency.Outbox
+	if o, ok := a.options.Store.(idempotency.Outbox); ok {
+		all = append(all, o)
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.stores.byName)) {
+		if o, ok := a.stores.byName[name].(idempotency.Outbox); ok {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// publishAll publishes what an outbox holds, each message to its topic.
+func (a *App) publishAll(ctx context.Context, es []*envelope.Envelope) error {
+	failed, err := a.publisher().Send(ctx, es, nil)
+	if err == nil || len(failed) == len(es) {
+		return err
+	}
+	parts := idempotency.UnpublishedError{}
+	for i, e := range es {
+		if slices.Contains(failed, e) {
+			parts[i] = err
+		}
+	}
+	return parts
+}
+
 // guard is what an agent remembers its messages with.
 func (a *App) guard(ctx context.Context, name string, c *config.Agent) (*idempotency.Guard, error) {
 	s, err := a.store(ctx, name)

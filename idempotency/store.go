@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/anywire/anywire/envelope"
@@ -191,6 +192,28 @@ type Counter interface{ Stats() Stats }
 type Single interface {
 	BeginOne(ctx context.Context, claim *Claim) (Verdict, error)
 	UpdateOne(ctx context.Context, change *Change) error
+}
+
+// Outbox is a store into which programs write messages within transactions of their
+// own. An app that uses it publishes them.
+type Outbox interface {
+	// RunOutbox publishes what was committed, in order per key, until ctx ends; then
+	// it returns nil. Any number of processes may run it, one works at a time.
+	// publish returns nil when the broker has all messages, an [UnpublishedError]
+	// where it knows which it has not, and any other error for all.
+	RunOutbox(ctx context.Context, publish func(ctx context.Context, es []*envelope.Envelope) error) error
+}
+
+// UnpublishedError says which messages of a call were not published: the error of
+// each, by its index. All others are confirmed.
+type UnpublishedError map[int]error
+
+// Error names one of the failures.
+func (u UnpublishedError) Error() string {
+	for i, err := range u {
+		return fmt.Sprintf("%d messages are not published; number %d: %v", len(u), i, err)
+	}
+	return "no message failed"
 }
 
 // Closer is a store that holds something open.

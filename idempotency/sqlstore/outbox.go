@@ -193,16 +193,8 @@ func (s *Store) resign(ctx context.Context, token idempotency.Token) error {
 }
 
 // UnpublishedError is what a relay's publish function returns where it knows which of
-// the messages failed: the error of each, by its index. All others are confirmed.
-type UnpublishedError map[int]error
-
-// Error names one of the failures.
-func (u UnpublishedError) Error() string {
-	for i, err := range u {
-		return fmt.Sprintf("%d messages are not published; number %d: %v", len(u), i, err)
-	}
-	return "no message failed"
-}
+// the messages failed.
+type UnpublishedError = idempotency.UnpublishedError
 
 // isHopeless reports whether publishing a message again cannot help.
 func isHopeless(err error) bool {

@@ -75,6 +75,11 @@ func (s *Store) Relay(ctx context.Context, publish func(ctx context.Context, es 
 	return nil
 }
 
+// RunOutbox implements [idempotency.Outbox]: it is [Store.Relay] with its defaults.
+func (s *Store) RunOutbox(ctx context.Context, publish func(ctx context.Context, es []*envelope.Envelope) error) error {
+	return s.Relay(ctx, publish, nil)
+}
+
 // relay is one call of [Store.Relay].
 type relay struct {
 	store   *Store
