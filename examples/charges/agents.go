@@ -20,8 +20,11 @@ const (
 	bookkeeper = "bookkeeper"
 )
 
-// The topic of orders.
-const orders = "orders"
+// The topics, which the files name too.
+const (
+	orders  = "orders"
+	charged = "charged"
+)
 
 // tooRisky is the score from which an order is refused.
 const tooRisky = 0.9

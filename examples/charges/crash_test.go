@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/anywire/anywire"
 	"github.com/anywire/anywire/all"
@@ -76,7 +77,37 @@ func playProgram(place string) {
 	}
 	s.crash(c)
 	app.UsePublish(c.publishing)
+	if os.Getenv(untilQuiet) != "" {
+		app.Beside(func(ctx context.Context) error { return quiet(ctx, app) })
+	}
 	app.Main()
+}
+
+// untilQuiet in the environment has the program end when all is acknowledged, on
+// its own.
+const untilQuiet = "CHARGES_TEST_UNTIL_QUIET"
+
+// quiet returns when no message is left, also none that a dead process had.
+func quiet(ctx context.Context, app *anywire.App) error {
+	t, err := app.Transport("")
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		left := int64(0)
+		for topic, group := range map[string]string{orders: charger, charged: bookkeeper} {
+			lag, err := t.Lag(ctx, topic, group)
+			if err != nil {
+				return err
+			}
+			left += lag.Waiting + lag.Pending
+		}
+		if left == 0 {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond) // a program, not a test
+	}
+	return nil
 }
 
 func (s *shop) crash(c *crasher) {

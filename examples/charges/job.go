@@ -204,22 +204,22 @@ func (r *round) summary(ctx context.Context, j *job) error {
 	for _, c := range made {
 		charges[c.Order]++
 	}
-	counted, charged, twice := map[string]bool{}, 0, 0
+	seen, once, twice := map[string]bool{}, 0, 0
 	for _, l := range r.lines {
 		n := charges[l.ID]
 		switch {
-		case counted[l.ID] || n == 0:
+		case seen[l.ID] || n == 0:
 		case n == 1:
-			charged++
+			once++
 		default:
-			charged, twice = charged+1, twice+1
+			twice++
 		}
-		counted[l.ID] = true
+		seen[l.ID] = true
 	}
 	if len(r.open) > 0 {
 		fmt.Fprintf(r.terminal, "interrupted with %d orders left; the same command goes on with them\n", len(r.open))
 	}
 	_, err = fmt.Fprintf(r.terminal, "lines %d, paid %d, dead letters %d; orders charged %d, charged twice %d; payment calls %d, elapsed %s\n",
-		len(r.lines), r.paid, r.dead, charged, twice, j.calls.Load(), time.Since(r.began).Round(10*time.Millisecond))
+		len(r.lines), r.paid, r.dead, once+twice, twice, j.calls.Load(), time.Since(r.began).Round(10*time.Millisecond))
 	return err
 }

@@ -163,6 +163,11 @@ func (k *killing) finish(job *process) {
 		k.Fatalf("exit code %d:\n%s%s", code, &job.out, &job.err)
 	}
 	wantClosing(k.T, job.out.String(), count, count, 0, count, 0)
+	// What the dead ones had comes again, if only to be acknowledged.
+	rest := start(k.T, "", append(k.env, untilQuiet+"=1"), append(k.args, "-work")...)
+	if code := rest.code(k.T); code != 0 {
+		k.Fatalf("exit code %d:\n%s%s", code, &rest.out, &rest.err)
+	}
 }
 
 func (k *killing) check(askedAgain, scoredAgain bool) {
