@@ -39,6 +39,7 @@ type role struct {
 	Main                bool   // as App.Main does
 	Hang                bool   // in the handlers, for ever
 	Gate                int    // after so many handlers all wait for a signal, and are slow then
+	Killer              bool   // one job ends the process
 	Journal             string // a file: lines "up PID", "published", "start K/N", "done K/N"
 }
 
@@ -69,7 +70,11 @@ func (r role) play(ctx context.Context) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	fmt.Fprintln(file, "up", os.Getpid()) // from here on a signal drains it
-	app := r.app(ctx, func(format string, args ...any) { fmt.Fprintf(file, format+"\n", args...) })
+	note := func(format string, args ...any) { fmt.Fprintf(file, format+"\n", args...) }
+	if r.Killer {
+		return errors.Join(r.playKiller(ctx, note), file.Close())
+	}
+	app := r.app(ctx, note)
 	for n := range r.Publish {
 		j := Job{Key: strconv.Itoa(n % 7), N: n / 7}
 		if err := app.Publish(ctx, "jobs", j, anywire.WithKey(j.Key)); err != nil {

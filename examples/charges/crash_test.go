@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/anywire/anywire"
@@ -43,7 +41,9 @@ func (c *crasher) at(place string) {
 	if place != c.place || c.left.Add(-1) != 0 {
 		return
 	}
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Kill()
+	}
 	select {} // until it takes effect
 }
 
@@ -153,7 +153,7 @@ func noteScore(o Order) {
 	if err != nil {
 		panic(err)
 	}
-	_, _ = io.WriteString(file, o.ID+"\n")
+	_, _ = file.WriteString(o.ID + "\n")
 	_ = file.Close()
 }
 

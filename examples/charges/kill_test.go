@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -24,7 +25,7 @@ type window struct {
 	scoredAgain bool
 }
 
-var windows = []window{ //nolint:gochecknoglobals // a table
+var windows = []window{
 	{place: inScore, agent: charger, scoredAgain: true},
 	{place: beforeCharge, agent: charger},
 	{place: inCharge, agent: charger, askedAgain: true},
@@ -42,7 +43,7 @@ type place struct {
 	server          func(testing.TB) *brokertest.Server
 }
 
-var places = []place{ //nolint:gochecknoglobals // a table
+var places = []place{
 	{"redis", "redis.yaml", "REDIS_URL", brokertest.SharedRedis},
 	{"nats", "nats.yaml", "NATS_URL", brokertest.SharedNATS},
 }
@@ -104,7 +105,7 @@ func newKilling(t *testing.T, w window, file string, env ...string) *killing {
 	}
 	k := &killing{T: t, window: w, bank: newBank(t, calm), data: t.TempDir(), orders: ordersFile(t, count)}
 	k.args = []string{"-c", file, "-c", write(t, "overlay.yaml", overlay)}
-	k.env = append(env, "CHARGES_DATA="+k.data, "PAYMENTS_URL="+k.bank.URL, scores+"="+filepath.Join(k.data, "scores"))
+	k.env = append(slices.Clone(env), "CHARGES_DATA="+k.data, "PAYMENTS_URL="+k.bank.URL, scores+"="+filepath.Join(k.data, "scores"))
 	if w.place == inCharge {
 		kill := func() {
 			if p := k.victim.Swap(nil); p != nil {

@@ -8,8 +8,9 @@ import (
 
 // Row is a line of the ledger.
 type Row struct {
-	Key string `json:"key"` // unique
 	Charged
+
+	Key string `json:"key"` // unique
 }
 
 // ledger is a file to which rows are added, each key once. A table with a unique

@@ -79,7 +79,7 @@ func build(o *anywire.Options, data, url string) (*anywire.App, *shop, error) {
 func newShop(data, url string) (*shop, *job, error) {
 	j := &job{ledger: filepath.Join(data, "ledger.jsonl"), terminal: os.Stdout, lone: url == ""}
 	if url == "" {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, nil, err
 		}
@@ -121,7 +121,7 @@ func servePayments(data string, args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	listener, err := net.Listen("tcp", *address)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *address)
 	if err != nil {
 		return err
 	}

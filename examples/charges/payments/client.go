@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,11 +56,14 @@ func (c *Client) Charge(ctx context.Context, r Request, key string) (receipt str
 	// was cut. Rightly so, but here a failure is to be seen as one.
 	request.GetBody = nil
 	request.Header.Set(keyHeader, key)
-	var made Charge
-	if err := c.do(request, &made); err != nil {
+	made, err := do(request)
+	if err != nil {
 		return "", err
 	}
-	return made.Receipt, nil
+	if len(made) != 1 || made[0].Receipt == "" {
+		return "", errors.New("the payment API answers without a receipt")
+	}
+	return made[0].Receipt, nil
 }
 
 // Charges lists all that were made.
@@ -68,29 +72,29 @@ func (c *Client) Charges(ctx context.Context) ([]Charge, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Charge
-	err = c.do(request, &all)
-	return all, err
+	return do(request)
 }
 
-func (c *Client) do(request *http.Request, result any) error {
+// do asks, and returns the charges of the answer.
+func do(request *http.Request) (charges []Charge, err error) {
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	switch {
 	case err != nil:
-		return fmt.Errorf("answer of the payment API: %w", err)
+		return nil, fmt.Errorf("answer of the payment API: %w", err)
 	case answer.StatusCode == http.StatusOK:
-		return json.Unmarshal(text, result)
+		err = json.Unmarshal(text, &charges)
+		return charges, err
 	case answer.StatusCode == http.StatusTooManyRequests:
 		seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After")) // none: at once
-		return &BusyError{After: time.Duration(seconds) * time.Second}
+		return nil, &BusyError{After: time.Duration(seconds) * time.Second}
 	case answer.StatusCode < http.StatusInternalServerError:
-		return &RefusedError{Status: answer.StatusCode, Reason: strings.TrimSpace(string(text))}
+		return nil, &RefusedError{Status: answer.StatusCode, Reason: strings.TrimSpace(string(text))}
 	default:
-		return fmt.Errorf("payment API: %d %s", answer.StatusCode, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("payment API: %d %s", answer.StatusCode, strings.TrimSpace(string(text)))
 	}
 }

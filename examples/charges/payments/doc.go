@@ -13,9 +13,10 @@ type Request struct {
 
 // Charge is money that was taken.
 type Charge struct {
+	Request
+
 	Receipt string `json:"receipt"`
 	Key     string `json:"key"`
-	Request
 }
 
 // keyHeader carries the idempotency key.

@@ -42,7 +42,7 @@ func serve(t *testing.T, file string, moods ...payments.Mood) (c *payments.Clien
 	return &payments.Client{URL: server.URL}, stop
 }
 
-var anna = payments.Request{Customer: "anna", Order: "1", Cents: 100} //nolint:gochecknoglobals // a constant
+var anna = payments.Request{Customer: "anna", Order: "1", Cents: 100}
 
 func charge(t *testing.T, c *payments.Client, key string) string {
 	t.Helper()
