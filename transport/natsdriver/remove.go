@@ -76,7 +76,7 @@ func (d *Driver) deleteEach(ctx context.Context, stream jetstream.Stream, name s
 		all.Go(func() {
 			defer func() { <-slots }()
 			err := stream.DeleteMsg(ctx, msgs[i].Seq)
-			if err == nil || isGone(err) {
+			if err == nil || isGone(ctx, stream, msgs[i].Seq) {
 				return
 			}
 			mu.Lock()
@@ -88,12 +88,9 @@ func (d *Driver) deleteEach(ctx context.Context, stream jetstream.Stream, name s
 	return failed.Err()
 }
 
-// isGone reports whether there is no such message any more.
-func isGone(err error) bool {
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return true
-	}
-	const noSuchSequence, deleteFailed = 10043, 10057
-	api := (*jetstream.APIError)(nil)
-	return errors.As(err, &api) && (api.ErrorCode == noSuchSequence || api.ErrorCode == deleteFailed && api.Description == "stream store: no message found")
+// isGone reports whether there is no such message any more. The client's error does
+// not say so, except as text.
+func isGone(ctx context.Context, stream jetstream.Stream, seq uint64) bool {
+	_, err := stream.GetMsg(ctx, seq)
+	return errors.Is(err, jetstream.ErrMsgNotFound)
 }
