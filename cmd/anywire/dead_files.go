@@ -303,19 +303,25 @@ func (m *deadImporting) put(ctx context.Context, batch *importBatch, brokers map
 	if err != nil {
 		return err
 	}
-	if len(batch.envelopes) > 0 {
-		if err := broker.Publish(ctx, batch.topic, batch.envelopes...); err != nil {
-			return err
-		}
+	msgs := batch.raw
+	for _, e := range batch.envelopes {
+		msgs = append(msgs, encoded(broker, e, ""))
 	}
-	if len(batch.raw) > 0 {
-		if err := broker.PublishRaw(ctx, batch.topic, batch.raw...); err != nil {
-			return err
-		}
+	if err := broker.PublishRaw(ctx, batch.topic, msgs...); err != nil {
+		return err
 	}
 	m.done += len(batch.envelopes) + len(batch.raw)
 	m.shown.showDone(m.done, "imported")
 	return ctx.Err()
+}
+
+// encoded is an envelope as the transport writes it, with an id of its own for
+// brokers that drop what they have had: a letter that was dropped a moment ago must
+// not be taken for a repeat of itself.
+func encoded(broker *transport.Transport, e *envelope.Envelope, dedupID string) *driver.Message {
+	style := broker.Capabilities().Headers
+	binding := envelope.NewBinding(style.Prefix, style.ContentType, style.Percent)
+	return &driver.Message{Key: e.Key, Headers: binding.Encode(nil, e), Body: e.Data, DedupID: dedupID}
 }
 
 // broker is open, and has the topic, which must hold dead letters of some agent.

@@ -377,9 +377,17 @@ func (a *deadAction) send(ctx context.Context, b *box, letters []*letter) ([]*le
 // are; any other error ends the redrive.
 func (a *deadAction) sendTo(ctx context.Context, b *box, inbox string, letters []*letter, raw bool) ([]*letter, error) {
 	var err error
-	if raw {
+	switch {
+	case raw:
 		err = a.sendRaw(ctx, b, inbox, letters)
-	} else {
+	case a.newKey || a.edited != nil: // another message for the broker, too
+		msgs := make([]*driver.Message, len(letters))
+		for i, l := range letters {
+			e := a.revived(l)
+			msgs[i] = encoded(b.broker, e, e.IdempotencyKey)
+		}
+		err = b.broker.PublishRaw(ctx, inbox, msgs...)
+	default:
 		es := make([]*envelope.Envelope, len(letters))
 		for i, l := range letters {
 			es[i] = a.revived(l)
