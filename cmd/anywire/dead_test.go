@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -414,4 +415,53 @@ func TestDeadRefuses(t *testing.T) {
 	}
 	l.call("dead", "list").must(t, "0 dead letters\n")
 	l.call("dead", "list", "--summary", "--json").must(t, "")
+}
+
+// asCommand has the test binary be the command itself, for tests that kill it.
+const asCommand = "ANYWIRE_TEST_AS_COMMAND"
+
+// A redrive that is killed in the middle goes on, and with a store nothing is
+// handled twice.
+func TestRedriveIsKilled(t *testing.T) {
+	onMortals(t, func(t *testing.T, m *mortal) {
+		const letters = 600
+		m.publish(t, 1, letters)
+		m.letters(t, letters)
+		m.cured.Store(true)
+		clerk := func() (n int) {
+			for what := range m.counts() {
+				if strings.HasPrefix(what, "clerk ") {
+					n++
+				}
+			}
+			return n
+		}
+		kills := 0
+		for round := 1; round <= 3; round++ {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "dead", "redrive", "--all", "--rate", "200/s", "-c", m.file)
+			cmd.Env = append(os.Environ(), asCommand+"=1")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			m.until(t, "some were redriven", func() bool { return clerk() >= round*letters/5 })
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err == nil {
+				break // a slow machine: it had ended before
+			}
+			kills++
+		}
+		r := m.call("dead", "redrive", "--all")
+		if kills == 0 || r.code != exitFine || strings.HasPrefix(r.errs, fmt.Sprintf("redriven: %d ", letters)) {
+			t.Fatalf("the last redrive, after %d kills: exit %d\n%s", kills, r.code, r.both())
+		}
+		m.letters(t, 0)
+		m.until(t, "all are handled", func() bool { return clerk() == letters })
+		for what, n := range m.counts() {
+			if n != 1 {
+				t.Errorf("%s was handled %d times", what, n)
+			}
+		}
+	})
 }
