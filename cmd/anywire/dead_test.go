@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,7 @@ type mortal struct {
 	live
 
 	app   *anywire.App
+	stop  func() // drains it
 	cured atomic.Bool
 
 	mu      sync.Mutex
@@ -82,12 +84,13 @@ func (m *mortal) run(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- m.app.Run(ctx) }()
-	t.Cleanup(func() {
+	m.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("run: %v", err)
 		}
 	})
+	t.Cleanup(m.stop)
 	m.until(t, "the agents are ready", func() bool {
 		select {
 		case err := <-done:
@@ -464,4 +467,94 @@ func TestRedriveIsKilled(t *testing.T) {
 			}
 		}
 	})
+}
+
+// putLetters publishes dead letters of clerk, and says how long that took.
+func putLetters(t *testing.T, tr *transport.Transport, n int) time.Duration {
+	t.Helper()
+	if _, err := tr.EnsureTopic(t.Context(), driver.Topic{Name: "clerk.dead", RetentionAge: -1}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	batch := make([]*envelope.Envelope, 0, mostTogether)
+	for i := 1; i <= n; i++ {
+		e := &envelope.Envelope{ID: fmt.Sprint(i), Source: "/t", Type: "task", SchemaVersion: 1, Data: []byte(strings.Repeat("x", 256))}
+		for name, text := range map[string]string{
+			envelope.AttrDeadLetterID: fmt.Sprintf("letter%08d", i), envelope.AttrDeadLetterReason: "timeout",
+			envelope.AttrDeadLetterAgent: "clerk", envelope.AttrDeadLetterLast: "2026-01-31T10:00:00Z",
+		} {
+			e.SetReserved(name, text)
+		}
+		if batch = append(batch, e); len(batch) < mostTogether && i < n {
+			continue
+		}
+		if err := tr.Publish(t.Context(), "clerk.dead", batch...); err != nil {
+			t.Fatal(err)
+		}
+		batch = batch[:0:0]
+	}
+	return time.Since(began)
+}
+
+// Many letters need no more memory than few, and go about as fast as messages are
+// published. How fast depends on the machine's neighbours, so it is only told.
+func TestRedriveOfMany(t *testing.T) {
+	letters := 10_000
+	if os.Getenv("ANYWIRE_TEST_FULL") != "" {
+		letters = 100_000
+	}
+	for kind, place := range mortalBrokers(t) {
+		if kind == "embedded" {
+			continue // as nats
+		}
+		t.Run(kind, func(t *testing.T) {
+			m := place(t)
+			tr := m.transport(t)
+			publishing := putLetters(t, tr, letters)
+			m.cured.Store(true)
+			m.run(t) // makes the inbox and its group
+			m.stop()
+			began := time.Now()
+			peak := heapPeak(t, func() {
+				want := fmt.Sprintf("redriven: %d letters, %[1]d to clerk.inbox\n", letters)
+				m.call("dead", "redrive", "--all").must(t, want)
+			})
+			redriving := time.Since(began)
+			t.Logf("%s: %d letters published in %v, redriven in %v (%.2f of the speed), heap grew by %d KiB", kind, letters,
+				publishing.Round(time.Millisecond), redriving.Round(time.Millisecond), publishing.Seconds()/redriving.Seconds(), peak>>10)
+			if most := uint64(64 << 20); peak > most {
+				t.Errorf("the heap grew by %d MiB, want less than %d", peak>>20, most>>20)
+			}
+			m.letters(t, 0)
+		})
+	}
+}
+
+// heapPeak is by how much the live heap grew while fn ran.
+func heapPeak(t *testing.T, fn func()) uint64 {
+	t.Helper()
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	before := heap()
+	var most uint64
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(200 * time.Millisecond):
+				most = max(most, heap())
+			}
+		}
+	})
+	fn()
+	close(done)
+	watching.Wait()
+	return max(most, before) - before
 }
