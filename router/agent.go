@@ -142,7 +142,7 @@ func newAgent(r *Router, described *Agent) *agent {
 		a.caps = a.Transport.Capabilities()
 	}
 	a.running = newSlots(a.concurrency())
-	a.gate.limit = int32(min(a.concurrency(), math.MaxInt32)) //nolint:gosec // bounded just before
+	a.gate.limit = int32(min(a.concurrency(), math.MaxInt32))
 	for _, route := range a.Routes {
 		a.add(route)
 	}

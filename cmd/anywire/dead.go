@@ -97,7 +97,8 @@ func (d *deads) begin(cmd *cobra.Command, ids []string) error {
 	all := slices.Sorted(maps.Keys(d.system.Agents))
 	for _, name := range d.agents {
 		if !slices.Contains(all, name) {
-			return d.misuse(fmt.Errorf("there is no agent %q in the configuration: there is %s%s", name, orDash(strings.Join(all, ", ")), maybe(name, all)))
+			return d.misuse(fmt.Errorf("there is no agent %q in the configuration: there is %s%s",
+				name, orDash(strings.Join(all, ", ")), maybe(name, all)))
 		}
 	}
 	if len(d.agents) == 0 {
@@ -210,7 +211,7 @@ func (b *box) each(ctx context.Context, strangers bool, fn func(*letter) (bool, 
 			return ctx.Err() == nil
 		}
 		l.repeats = l.id != "" && seen.add(l.id)
-		more := false
+		var more bool
 		more, failed = fn(l)
 		return more && failed == nil && ctx.Err() == nil
 	})

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -80,7 +79,7 @@ type deadLine struct {
 	Fingerprint string     `json:"fingerprint,omitempty"`
 	From        string     `json:"from,omitempty"` // the topic that the original was read from
 	Redrives    int        `json:"redrives,omitempty"`
-	*message
+	Message     *message   `json:"message"`
 }
 
 func (l *deadListing) run(ctx context.Context) error {
@@ -170,7 +169,10 @@ func (l *deadListing) showGroups() error {
 }
 
 func (l *letter) described(body bool) *deadLine {
-	line := &deadLine{ID: l.id, Agent: l.agent, Reason: l.reason, Fingerprint: l.fingerprint, Died: known(l.died), message: messageOf(l.Delivery, body)}
+	line := &deadLine{
+		ID: l.id, Agent: l.agent, Reason: l.reason, Fingerprint: l.fingerprint, Died: known(l.died),
+		Message: messageOf(l.Delivery, body),
+	}
 	e := l.Envelope
 	if e == nil {
 		return line
@@ -179,19 +181,6 @@ func (l *letter) described(body bool) *deadLine {
 	line.Host, line.From, line.Redrives = e.Reserved(envelope.AttrDeadLetterHost), e.Reserved(envelope.AttrDeadLetterTopic), e.Redrive
 	line.Attempts, _ = strconv.Atoi(e.Reserved(envelope.AttrDeadLetterAttempts)) // 0: it does not say
 	return line
-}
-
-// MarshalJSON writes the letter's own attributes, and the message under its name:
-// both have an id.
-func (l *deadLine) MarshalJSON() ([]byte, error) {
-	type letterPart deadLine
-	own := letterPart(*l)
-	own.message = nil
-	return json.Marshal(struct {
-		letterPart
-
-		Message *message `json:"message"`
-	}{own, l.message})
 }
 
 // line is a letter on a terminal.

@@ -91,7 +91,7 @@ noted as removed, and go with the retention of their topic.`,
 		Example: `  anywire dead drop k3vq7x2m4t6a
   anywire dead drop --agent researcher --older 30d --dry-run`,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.run(cmd, args) },
+		RunE:              a.run,
 	}
 	a.flags(cmd)
 	return cmd
@@ -524,12 +524,14 @@ func (s *system) mustHaveInbox(ctx context.Context, broker *transport.Transport,
 	inbox := inboxOf(agent)
 	_, err := lookUp(ctx, broker, inbox)
 	if errors.Is(err, driver.ErrNotFound) {
-		return fmt.Errorf("agent %q has no inbox: topic %s does not exist on transport %q; it is made when the agent first runs there", agent, inbox, broker.Name())
+		return fmt.Errorf("agent %q has no inbox: topic %s does not exist on transport %q; it is made when the agent first runs there",
+			agent, inbox, broker.Name())
 	}
 	if err != nil {
 		return err
 	}
-	missing := fmt.Errorf("group %q of agent %q does not read %s: run the agent once, or give it the group back that it had", a.Group, agent, inbox)
+	missing := fmt.Errorf("group %q of agent %q does not read %s: run the agent once, or give it the group back that it had",
+		a.Group, agent, inbox)
 	_, err = broker.Lag(ctx, inbox, a.Group)
 	if errors.Is(err, driver.ErrNotFound) {
 		return missing

@@ -77,7 +77,7 @@ func (r *removals) read(ctx context.Context) error {
 		all = append(all, note.Spans...)
 		return true
 	})
-	if err = errors.Join(err, broken); err != nil {
+	if err := errors.Join(err, broken); err != nil {
 		return err
 	}
 	slices.SortFunc(all, func(a, b removedSpan) int { return cmp.Compare(a.First, b.First) })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -170,6 +171,7 @@ func onMortals(t *testing.T, test func(t *testing.T, m *mortal)) {
 // The way of a letter, from its death to the agent alone that gave it up.
 func TestDeadLettersComeBack(t *testing.T) {
 	onMortals(t, func(t *testing.T, m *mortal) {
+		t.Helper()
 		m.publish(t, 1, 5)
 		m.letters(t, 5)
 		list := m.call("dead", "list").must(t, "5 dead letters\n")
@@ -336,6 +338,7 @@ func TestDeadLettersAsFiles(t *testing.T) {
 // What was no message of anywire goes back as it came.
 func TestRedriveOfWhatCouldNotBeRead(t *testing.T) {
 	onMortals(t, func(t *testing.T, m *mortal) {
+		t.Helper()
 		tr := m.transport(t)
 		odd := &driver.Message{Key: "k", Headers: []driver.Header{{Name: "x-who", Value: "me"}}, Body: []byte("no\xffthing")}
 		if err := tr.PublishRaw(t.Context(), "tasks", odd); err != nil {
@@ -346,7 +349,7 @@ func TestRedriveOfWhatCouldNotBeRead(t *testing.T) {
 		found := false
 		err := tr.Browse(t.Context(), "clerk.inbox", driver.Start{}, false, func(d *transport.Delivery) bool {
 			found = true
-			if d.DecodeErr == nil || string(d.Raw.Body) != string(odd.Body) || !slices.Contains(d.Raw.Headers, odd.Headers[0]) || d.Raw.Key != "k" {
+			if d.DecodeErr == nil || !bytes.Equal(d.Raw.Body, odd.Body) || !slices.Contains(d.Raw.Headers, odd.Headers[0]) || d.Raw.Key != "k" {
 				t.Errorf("the inbox has %+v", d.Raw)
 			}
 			return true
@@ -427,6 +430,7 @@ const asCommand = "ANYWIRE_TEST_AS_COMMAND"
 // handled twice.
 func TestRedriveIsKilled(t *testing.T) {
 	onMortals(t, func(t *testing.T, m *mortal) {
+		t.Helper()
 		const letters = 600
 		m.publish(t, 1, letters)
 		m.letters(t, letters)
