@@ -64,10 +64,12 @@ func (h *Health) judge(agent *router.Health) {
 	if live, reason := agent.Live(); !live {
 		h.Live, h.Reason = false, reason
 	}
-	switch agent.State {
-	case transport.Starting, transport.Draining, router.Stopped:
-		if h.Ready {
-			h.Ready, h.Reason = false, "agent "+agent.Agent+" is "+string(agent.State)
+	for _, state := range [...]transport.State{agent.State, agent.Inbox.State} {
+		switch state {
+		case transport.Starting, transport.Draining, router.Stopped:
+			if h.Ready {
+				h.Ready, h.Reason = false, "agent "+agent.Agent+" is "+string(state)
+			}
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) 
 	if err != nil {
 		return router.Agent{}, err
 	}
-	if err := a.ensureTopics(ctx, t, &c); err != nil {
+	if err := a.ensureTopics(ctx, t, name, &c); err != nil {
 		return router.Agent{}, err
 	}
 	guard, err := a.guard(ctx, name, &c)
@@ -76,26 +76,45 @@ func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) 
 
 // ensureTopics creates, or checks, what an agent reads and writes. Dead letters
 // have no age limit unless they are given one.
-func (a *App) ensureTopics(ctx context.Context, t *transport.Transport, c *config.Agent) error {
+func (a *App) ensureTopics(ctx context.Context, t *transport.Transport, name string, c *config.Agent) error {
 	if err := a.ensure(ctx, t, c.Consumes, 0); err != nil {
 		return err
 	}
 	if err := a.ensure(ctx, t, c.DeadLetter, -1); err != nil {
 		return err
 	}
+	if err := a.ensureInbox(ctx, t, inboxOf(name)); err != nil {
+		return err
+	}
 	if c.Produces == "" || c.Produces == config.None {
 		return nil
 	}
-	name, err := a.links.where(c.Produces)
+	on, err := a.links.where(c.Produces)
 	if err != nil {
 		return err
 	}
-	to, err := a.links.open(ctx, name)
+	to, err := a.links.open(ctx, on)
 	if err != nil {
 		return err
 	}
 	return a.ensure(ctx, to, c.Produces, 0)
 }
+
+// ensureInbox creates, or checks, an inbox that the router reads. An agent that
+// may not have one does without it, and says so.
+func (a *App) ensureInbox(ctx context.Context, t *transport.Transport, topic string) error {
+	if caps := t.Capabilities(); !caps.Browse || caps.DelaysByCopy {
+		return nil // nobody reads it, or the driver makes it
+	}
+	err := a.ensure(ctx, t, topic, 0)
+	if errors.Is(err, driver.ErrDenied) || errors.Is(err, driver.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// inboxOf is the topic that an agent alone reads.
+func inboxOf(agent string) string { return agent + ".inbox" }
 
 func policyOf(c *config.Agent) router.Policy {
 	p := router.Policy{
@@ -114,7 +133,7 @@ func policyOf(c *config.Agent) router.Policy {
 
 func subscriptionOf(name string, c *config.Agent) transport.SubscribeOptions {
 	o := transport.SubscribeOptions{
-		Group: c.Group, Inbox: name + ".inbox", Concurrency: c.Concurrency, Window: c.Window, LaneLimit: c.LaneLimit,
+		Group: c.Group, Inbox: inboxOf(name), Concurrency: c.Concurrency, Window: c.Window, LaneLimit: c.LaneLimit,
 		Lease: c.Lease.Std(), DrainTimeout: c.DrainTimeout.Std(), Order: orderOf(c.Order),
 	}
 	if from, err := config.ParseFrom(c.From); err == nil {

@@ -3,9 +3,11 @@ package router
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +43,10 @@ type Agent struct {
 	// ProcessOnStoreError handles messages without records while the store does not
 	// answer, instead of keeping them: a message may then be handled twice.
 	ProcessOnStoreError bool
-	// Subscription is passed to the transport. Its Group defaults to Name.
+	// Subscription is passed to the transport. Its Group defaults to Name. An Inbox
+	// that it names is read beside Topic, with the same handlers and slots: by the
+	// driver where it delays by copies, else by the router, where the transport can
+	// browse.
 	Subscription transport.SubscribeOptions
 }
 
@@ -105,6 +110,9 @@ type agent struct {
 	running slots
 	counts  counts
 	stall   atomic.Pointer[stall]
+	gate    gate                   // of topic and inbox
+	noInbox atomic.Pointer[string] // why the inbox is not read
+	beating sync.Mutex             // held by one of the two subscriptions
 
 	breaker  breaker
 	limit    limiter
@@ -134,6 +142,7 @@ func newAgent(r *Router, described *Agent) *agent {
 		a.caps = a.Transport.Capabilities()
 	}
 	a.running = newSlots(a.concurrency())
+	a.gate.limit = int32(min(a.concurrency(), math.MaxInt32))
 	for _, route := range a.Routes {
 		a.add(route)
 	}
@@ -187,7 +196,12 @@ func (a *agent) subscribe(ctx context.Context) error {
 	if a.Transport == nil {
 		return &envelope.Error{Code: envelope.Invalid, Message: "it has no transport"}
 	}
-	err := a.Transport.Subscribe(ctx, a.Topic, a.handle, &a.Subscription)
+	var err error
+	if a.readsInbox() {
+		err = a.subscribeBoth(ctx)
+	} else {
+		err = a.Transport.Subscribe(ctx, a.Topic, a.handle, &a.Subscription)
+	}
 	a.flushSettled(ctx)
 	return err
 }

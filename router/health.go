@@ -17,8 +17,9 @@ type Health struct {
 	transport.Health
 
 	Agent     string
-	Slots     int // handlers that may run at once
-	Abandoned int // those that ignore the end of their context
+	Inbox     transport.Health // of its inbox; empty where the driver reads that, or nobody does
+	Slots     int              // handlers that may run at once
+	Abandoned int              // those that ignore the end of their context
 	// Stalled says why messages are kept: their outputs or dead letters cannot be
 	// published, or the store of records does not answer; empty: there are none.
 	Stalled string
@@ -58,7 +59,8 @@ func (a *agent) health(now time.Time) Health {
 		Duplicates: a.counts.duplicates.Load(), Fenced: a.counts.fenced.Load(),
 		Saved: time.Duration(a.counts.saved.Load()), Unrecorded: a.counts.unrecorded.Load(),
 	}
-	h.Health = a.subscription()
+	h.Health = a.subscription(a.Topic)
+	h.Inbox = a.inbox()
 	if s := a.stall.Load(); s != nil && now.Before(s.until) {
 		h.Stalled = s.reason
 	}
@@ -72,14 +74,14 @@ type stall struct {
 	until  time.Time
 }
 
-func (a *agent) subscription() transport.Health {
-	none := transport.Health{Topic: a.Topic, Group: a.Subscription.Group, State: Stopped}
+func (a *agent) subscription(topic string) transport.Health {
+	none := transport.Health{Topic: topic, Group: a.Subscription.Group, State: Stopped}
 	if a.Transport == nil {
 		return none
 	}
 	none.Transport = a.Transport.Name()
 	for _, h := range a.Transport.Health() {
-		if h.Topic == a.Topic && h.Group == a.Subscription.Group {
+		if h.Topic == topic && h.Group == a.Subscription.Group {
 			return h
 		}
 	}

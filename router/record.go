@@ -341,9 +341,10 @@ func (a *agent) tellSettled(ctx context.Context, keys []idempotency.Key) {
 // beat renews the records of running attempts. Those that are lost, or may be,
 // are cancelled.
 func (a *agent) beat(ctx context.Context) {
-	if a.Guard.Store() == nil {
-		return
+	if a.Guard.Store() == nil || !a.beating.TryLock() {
+		return // nothing to renew, or the agent's other subscription does it now
 	}
+	defer a.beating.Unlock()
 	a.flushSettled(ctx)
 	var attempts []*attempt
 	var works []*idempotency.Work

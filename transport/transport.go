@@ -141,6 +141,41 @@ func (t *Transport) Browse(
 	return nil
 }
 
+// Remove takes messages out of a topic, as [Transport.Browse] gave them. One that
+// is gone already is no error. A [driver.BatchError] names those that failed. Where
+// the broker keeps a log, that is [envelope.Unsupported].
+func (t *Transport) Remove(ctx context.Context, topic string, ds ...*Delivery) error {
+	if len(ds) == 0 {
+		return nil
+	}
+	remover, ok := t.driver.(driver.Remover)
+	if !ok {
+		return t.unsupported("remove single messages")
+	}
+	msgs := make([]*driver.Message, len(ds))
+	for i, d := range ds {
+		msgs[i] = d.Raw
+	}
+	if err := remover.Remove(ctx, t.options.Prefix+topic, msgs); err != nil {
+		return fmt.Errorf("remove from topic %q on transport %q: %w", topic, t.Name(), err)
+	}
+	return nil
+}
+
+// PublishRaw sends messages as they are, without an envelope: what was read and
+// could not be decoded goes on as it came. Limits do not apply. Inside one process,
+// too, their headers and bodies are what is carried. Errors are as those of the
+// driver's Publish.
+func (t *Transport) PublishRaw(ctx context.Context, topic string, msgs ...*driver.Message) error {
+	if t.closing.Load() {
+		return fmt.Errorf("publish to %q on transport %q: %w", topic, t.Name(), driver.ErrClosed)
+	}
+	if err := t.driver.Publish(ctx, t.options.Prefix+topic, msgs); err != nil {
+		return fmt.Errorf("publish to %q on transport %q: %w", topic, t.Name(), err)
+	}
+	return nil
+}
+
 // Lag counts what a group has before it.
 func (t *Transport) Lag(ctx context.Context, topic, group string) (driver.Lag, error) {
 	lagger, ok := t.driver.(driver.Lagger)

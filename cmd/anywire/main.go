@@ -138,7 +138,7 @@ by force: a first Ctrl-C ends a command in good order, a second one at once.`,
 	root.AddCommand(inGroup(projectGroup, initCommand())...)
 	root.AddCommand(inGroup(configGroup, validateCommand(), printCommand(), explainCommand(), graphCommand())...)
 	root.AddCommand(inGroup(systemGroup,
-		publishCommand(), tailCommand(), topicsCommand(), lagCommand(), doctorCommand())...)
+		publishCommand(), tailCommand(), topicsCommand(), lagCommand(), deadCommand(), doctorCommand())...)
 	root.AddCommand(inGroup(otherGroup, schemaCommand(), versionCommand())...)
 	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(otherGroup)

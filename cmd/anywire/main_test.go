@@ -23,6 +23,9 @@ var update = flag.Bool("update", false, "write the goldens anew")
 
 func TestMain(m *testing.M) {
 	logging.Disable()
+	if os.Getenv(asCommand) != "" {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	goleak.VerifyTestMain(brokertest.Runner(m))
 }
 

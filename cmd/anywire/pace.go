@@ -65,12 +65,15 @@ func newProgress(w io.Writer, many bool) *progress {
 	return &progress{w: w, shown: time.Now()}
 }
 
-func (p *progress) show(n int) {
+func (p *progress) show(n int) { p.showDone(n, "published") }
+
+// showDone says how many were done what with.
+func (p *progress) showDone(n int, what string) {
 	if p.w == nil || time.Since(p.shown) < progressEvery {
 		return
 	}
 	p.shown, p.drawn = time.Now(), true
-	fmt.Fprintf(p.w, "\r%d published", n)
+	fmt.Fprintf(p.w, "\r%d %s", n, what)
 }
 
 // end clears the line.

@@ -9,8 +9,8 @@ import (
 // at once. Its errors wrap the sentinels of this package where one fits; the
 // engine branches on nothing else.
 //
-// A driver may also be a [Leaser], [Admin], [Browser], [Lagger], [Pinger],
-// [Inspector] or [Native]; the engine probes for them.
+// A driver may also be a [Leaser], [Admin], [Browser], [Remover], [Lagger],
+// [Pinger], [Inspector] or [Native]; the engine probes for them.
 type Driver interface {
 	// Publish stores msgs in topic and returns when the broker has confirmed
 	// them: nil means that every one is as durable as the broker's settings

@@ -86,6 +86,17 @@ type Browser interface {
 	Browse(ctx context.Context, topic string, start Start, follow bool, fn func(*Message) bool) error
 }
 
+// Remover takes messages out of a topic, whatever groups have settled of it: dead
+// letters that were redriven or dropped. A broker that keeps a log cannot.
+type Remover interface {
+	// Remove deletes messages that Browse gave, by their Shard, Seq and Position,
+	// and nothing else of the topic. Nil means that the broker confirmed; a
+	// [BatchError] names those that failed, any other error says that nothing is
+	// known. One that is gone already is no error. A delivery of one that a member
+	// holds may still be settled.
+	Remove(ctx context.Context, topic string, msgs []*Message) error
+}
+
 // Lagger counts what a group has before it.
 type Lagger interface {
 	Lag(ctx context.Context, topic, group string) (Lag, error)

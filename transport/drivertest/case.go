@@ -43,6 +43,7 @@ const (
 	needMaxBody        Need = "MaxBody"
 	needLeaser         Need = "Leaser"
 	needAdmin          Need = "Admin"
+	needRemover        Need = "Remover"
 	needPinger         Need = "Pinger"
 	needDeclared       Need = "Harness.Declared"
 	needKill           Need = "Harness.Kill"
@@ -73,6 +74,7 @@ func Cases() []Case {
 		leaserCases(),
 		adminCases(),
 		browseCases(),
+		removeCases(),
 		lagCases(),
 		closeCases(),
 		restartCases(),
@@ -136,6 +138,8 @@ func (n Need) ability(d driver.Driver) bool {
 		_, ok = d.(driver.Leaser)
 	case needAdmin:
 		_, ok = d.(driver.Admin)
+	case needRemover:
+		_, ok = d.(driver.Remover)
 	case needPinger:
 		_, ok = d.(driver.Pinger)
 	default:

@@ -137,6 +137,7 @@ var (
 	_ driver.Driver  = (*conn)(nil)
 	_ driver.Admin   = (*conn)(nil)
 	_ driver.Browser = (*conn)(nil)
+	_ driver.Remover = (*conn)(nil)
 	_ driver.Lagger  = (*conn)(nil)
 	_ driver.Pinger  = (*conn)(nil)
 	_ driver.Leaser  = (*conn)(nil)
@@ -462,6 +463,14 @@ func (c *conn) Browse(ctx context.Context, name string, start driver.Start, foll
 			slices.Reverse(log)
 		}
 		for ; seen < len(log); seen++ {
+			if c.breaks("remove/while-browsing") {
+				c.mu.Lock()
+				log = c.at(name, 1).log // which shrinks below seen
+				c.mu.Unlock()
+				if seen >= len(log) {
+					break
+				}
+			}
 			if !c.show(log, &seen, fn) {
 				return nil
 			}
@@ -475,6 +484,35 @@ func (c *conn) Browse(ctx context.Context, name string, start driver.Start, foll
 			return ctx.Err()
 		}
 	}
+}
+
+func (c *conn) Remove(_ context.Context, name string, msgs []*driver.Message) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.breaks("remove/missing-topic") && strings.Contains(name, "missing") {
+		return errOutage
+	}
+	if c.breaks("remove/gone") {
+		return nil
+	}
+	t := c.at(name, 1)
+	for _, m := range msgs {
+		is := func(other *stored) bool {
+			return other.msg.Seq == m.Seq && (other.msg.Shard == m.Shard || c.breaks("remove/nothing-else"))
+		}
+		if c.breaks("remove/twice") && !slices.ContainsFunc(t.log, is) {
+			return errOutage
+		}
+		t.log = slices.DeleteFunc(slices.Clone(t.log), is)
+		for _, g := range t.groups {
+			for _, e := range g.entries {
+				if is(e.stored) && e.owner == nil || c.breaks("remove/a-group-goes-on") {
+					e.done = true
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func (c *conn) show(log []*stored, seen *int, fn func(*driver.Message) bool) bool {

@@ -55,6 +55,7 @@ type chunk struct {
 	live       int    // of these, not gone
 	gone       uint64 // bit i: entries[i] was dropped
 	settled    uint64 // bit i: some group has settled entries[i]
+	removed    uint64 // bit i: entries[i] is to go, whoever would keep it
 	prev, next *chunk
 	left       [chunkSize]int32 // how many readers have not settled it
 	entries    [chunkSize]entry

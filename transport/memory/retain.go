@@ -14,6 +14,11 @@ func (t *topic) keeps() bool { return t.retains() || t.rings() }
 // unread is called when no reader needs a message any more.
 func (t *topic) unread(c *chunk, i int) {
 	switch {
+	case c.removed>>i&1 != 0:
+		if t.keeps() && !c.shard.horizon.after(c, i) {
+			t.kept--
+			t.keptBytes -= c.entries[i].size()
+		}
 	case t.keeps():
 		if !c.shard.horizon.after(c, i) {
 			return
