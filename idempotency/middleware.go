@@ -65,8 +65,9 @@ func (v *Verdict) Reject(in *envelope.Envelope) error {
 		}
 		return &envelope.Error{Code: v.Failure.Reason, Message: v.Failure.Message}
 	case Mismatch:
-		return &envelope.Error{Code: envelope.KeyReused, Message: fmt.Sprintf(
-			"its idempotency key belongs to a message with another body: fingerprint %x, this one has %x", v.Fingerprint, in.Fingerprint())}
+		own := in.Fingerprint()
+		return &envelope.Error{Code: envelope.KeyReused, Message: fmt.Sprintf( // stores may keep no more than these bytes
+			"its idempotency key belongs to a message with another body: fingerprint %x, this one has %x", v.Fingerprint[:16], own[:16])}
 	case Broken:
 		return &envelope.Error{Code: envelope.BrokenRecord, Message: "its idempotency record", Err: v.Err}
 	default:
