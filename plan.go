@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/anywire/anywire/config"
 	"github.com/anywire/anywire/router"
@@ -50,7 +51,11 @@ func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) 
 	if err != nil {
 		return router.Agent{}, err
 	}
-	if err := a.ensureTopics(ctx, t, name, &c); err != nil {
+	if err := a.ensureTopics(ctx, t, &c); err != nil {
+		return router.Agent{}, err
+	}
+	noInbox, err := a.ensureInbox(ctx, t, inboxOf(name))
+	if err != nil {
 		return router.Agent{}, err
 	}
 	guard, err := a.guard(ctx, name, &c)
@@ -58,7 +63,8 @@ func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) 
 		return router.Agent{}, err
 	}
 	agent := router.Agent{
-		Guard: guard, ProcessOnStoreError: a.config.Idempotency.OnStoreError == "process",
+		NoInbox: noInbox,
+		Guard:   guard, ProcessOnStoreError: a.config.Idempotency.OnStoreError == "process",
 		Name: name, Transport: t, Topic: c.Consumes, Produces: c.Produces, DeadLetter: c.DeadLetter,
 		Policy: policyOf(&c), Subscription: subscriptionOf(name, &c),
 	}
@@ -76,14 +82,11 @@ func (a *App) planAgent(ctx context.Context, name string) (router.Agent, error) 
 
 // ensureTopics creates, or checks, what an agent reads and writes. Dead letters
 // have no age limit unless they are given one.
-func (a *App) ensureTopics(ctx context.Context, t *transport.Transport, name string, c *config.Agent) error {
+func (a *App) ensureTopics(ctx context.Context, t *transport.Transport, c *config.Agent) error {
 	if err := a.ensure(ctx, t, c.Consumes, 0); err != nil {
 		return err
 	}
 	if err := a.ensure(ctx, t, c.DeadLetter, -1); err != nil {
-		return err
-	}
-	if err := a.ensureInbox(ctx, t, inboxOf(name)); err != nil {
 		return err
 	}
 	if c.Produces == "" || c.Produces == config.None {
@@ -100,17 +103,24 @@ func (a *App) ensureTopics(ctx context.Context, t *transport.Transport, name str
 	return a.ensure(ctx, to, c.Produces, 0)
 }
 
+// inboxTimeout bounds what makes an inbox: a broker need not answer who has no
+// right to ask.
+const inboxTimeout = 10 * time.Second
+
 // ensureInbox creates, or checks, an inbox that the router reads. An agent that
-// may not have one does without it, and says so.
-func (a *App) ensureInbox(ctx context.Context, t *transport.Transport, topic string) error {
+// may not have one does without it: that is why.
+func (a *App) ensureInbox(ctx context.Context, t *transport.Transport, topic string) (why string, err error) {
 	if caps := t.Capabilities(); !caps.Browse || caps.DelaysByCopy {
-		return nil // nobody reads it, or the driver makes it
+		return "", nil // nobody reads it, or the driver makes it
 	}
-	err := a.ensure(ctx, t, topic, 0)
-	if errors.Is(err, driver.ErrDenied) || errors.Is(err, driver.ErrNotFound) {
-		return nil
+	bounded, cancel := context.WithTimeoutCause(ctx, inboxTimeout, fmt.Errorf("no answer within %v", inboxTimeout))
+	defer cancel()
+	err = a.ensure(bounded, t, topic, 0)
+	late := err != nil && bounded.Err() != nil && ctx.Err() == nil
+	if late || errors.Is(err, driver.ErrDenied) || errors.Is(err, driver.ErrNotFound) {
+		return err.Error(), nil
 	}
-	return err
+	return "", err
 }
 
 // inboxOf is the topic that an agent alone reads.

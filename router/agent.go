@@ -48,6 +48,9 @@ type Agent struct {
 	// driver where it delays by copies, else by the router, where the transport can
 	// browse.
 	Subscription transport.SubscribeOptions
+	// NoInbox says why the router shall not read the inbox, which then shows in
+	// health; empty: it does.
+	NoInbox string
 }
 
 // Route is the handler of one version of one type.
@@ -137,6 +140,9 @@ func newAgent(r *Router, described *Agent) *agent {
 		a.Guard = idempotency.NewGuard(nil, &idempotency.Options{System: r.options.System, Group: a.Subscription.Group})
 	}
 	a.Subscription.Beat = a.beat
+	if a.NoInbox != "" {
+		a.noInbox.Store(&a.NoInbox)
+	}
 	a.breaker.on, a.limit = a.Policy.Breaker, newLimiter(a.Policy.Rate)
 	if a.Transport != nil {
 		a.caps = a.Transport.Capabilities()

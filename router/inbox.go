@@ -28,6 +28,10 @@ func (a *agent) inboxOptions() *transport.SubscribeOptions {
 // subscribeBoth reads the topic and the inbox until ctx ends, and both have
 // drained.
 func (a *agent) subscribeBoth(ctx context.Context) error {
+	if a.NoInbox != "" {
+		a.warnOfNoInbox(ctx, a.NoInbox)
+		return a.Transport.Subscribe(ctx, a.Topic, a.handle, &a.Subscription)
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	handle := a.inTurn(ctx.Done())
@@ -54,9 +58,13 @@ func (a *agent) subscribeInbox(ctx context.Context, handle transport.Handler) er
 	}
 	reason := err.Error()
 	a.noInbox.Store(&reason)
-	a.router.log.WarnContext(ctx, "agent reads no inbox: dead letters cannot be redriven to it",
-		"agent", a.Name, "inbox", a.Subscription.Inbox, "error", err)
+	a.warnOfNoInbox(ctx, reason)
 	return nil
+}
+
+func (a *agent) warnOfNoInbox(ctx context.Context, reason string) {
+	a.router.log.WarnContext(ctx, "agent reads no inbox: dead letters cannot be redriven to it",
+		"agent", a.Name, "inbox", a.Subscription.Inbox, "error", reason)
 }
 
 // inTurn is handle, for an agent whose topic and inbox together keep to its

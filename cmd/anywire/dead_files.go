@@ -120,8 +120,9 @@ func deadExportCommand() *cobra.Command {
 		Long: `Writes dead letters to FILE, or to standard output where it is "-": every attribute
 and the payload as it is, so that anywire dead import makes the same letters of it
 again, on any transport. The letters stay where they are.`,
-		Example: "  anywire dead export letters.jsonl --agent researcher",
-		Args:    needArgument("FILE", "file to write"),
+		Example:           "  anywire dead export letters.jsonl --agent researcher",
+		Args:              needArgument("FILE", "file to write"),
+		ValidArgsFunction: completeLetters,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := x.begin(cmd, nil); err != nil {
 				return err
@@ -187,6 +188,11 @@ func (x *deadExporting) write(ctx context.Context, w io.Writer) (n int, err erro
 	return n, errors.Join(err, buffered.Flush())
 }
 
+// completeLetters answers files of JSON lines.
+func completeLetters(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return []string{"jsonl"}, cobra.ShellCompDirectiveFilterFileExt
+}
+
 // deadImporting is one call of dead import.
 type deadImporting struct {
 	deads
@@ -205,8 +211,9 @@ func deadImportCommand() *cobra.Command {
 it is "-", into the dead-letter topic that they came from, or into that of --topic.
 No agent is told: anywire dead redrive sends them on. A letter that is imported twice
 is shown and redriven once.`,
-		Example: "  anywire dead import letters.jsonl --topic researcher.dead",
-		Args:    needArgument("FILE", "file to read"),
+		Example:           "  anywire dead import letters.jsonl --topic researcher.dead",
+		Args:              needArgument("FILE", "file to read"),
+		ValidArgsFunction: completeLetters,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m.cmd = cmd
 			var err error

@@ -54,8 +54,11 @@ func onServer(t *testing.T, url string, connectTimeout time.Duration, rest strin
 // on writes a configuration with one transport.
 func on(t *testing.T, kind, options, rest string) live {
 	t.Helper()
+	if !strings.Contains(rest, "\nidempotency:") {
+		rest += "\nidempotency: { store: none }\n"
+	}
 	l := live{prefix: strings.ToLower(nuid.Next()) + "."}
-	l.file = writeNew(t, fmt.Sprintf("version: 1\ntransport: %s\ntransports:\n  %[1]s: { prefix: %q, %s }\n%s\nidempotency: { store: none }\n",
+	l.file = writeNew(t, fmt.Sprintf("version: 1\ntransport: %s\ntransports:\n  %[1]s: { prefix: %q, %s }\n%s",
 		kind, l.prefix, options, rest))
 	return l
 }
