@@ -516,7 +516,9 @@ func TestRedriveOfMany(t *testing.T) {
 			tr := m.transport(t)
 			publishing := putLetters(t, tr, letters)
 			m.cured.Store(true)
-			m.run(t) // makes the inbox and its group
+			m.run(t) // makes the inbox and its group, which Kafka knows once it has handled something
+			m.publish(t, 1, 1)
+			m.until(t, "both agents have handled it", func() bool { return len(m.counts()) == 2 })
 			m.stop()
 			began := time.Now()
 			peak := heapPeak(t, func() {
