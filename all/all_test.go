@@ -17,7 +17,7 @@ func TestEveryKindOnce(t *testing.T) {
 		names = append(names, k.KindName())
 	}
 	slices.Sort(names)                                                                                                                          // nats and redis are kinds of transports and of stores
-	if got := fmt.Sprint(names); got != "[embedded kafka memory nats nats postgres redis redis sqlite watermill-kafka watermill-redisstream]" { //nolint:dupword,lll // two kinds of one name
+	if got := fmt.Sprint(names); got != "[embedded kafka memory nats nats postgres redis redis sqlite watermill-kafka watermill-redisstream]" { //nolint:dupword // two kinds of one name
 		t.Errorf("kinds %s", got)
 	}
 }
