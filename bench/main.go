@@ -45,7 +45,7 @@ func rows() []row {
 	return slices.Concat(
 		memoryRows(), natsRows(), redisRows(), kafkaRows(),
 		brokerRows("nats", openNats), brokerRows("redis", openRedis), brokerRows("kafka", openKafka),
-		slowRows(), footprintRows(),
+		recordRows(), slowRows(), footprintRows(),
 	)
 }
 
