@@ -3,6 +3,7 @@ package redisstore
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -76,7 +77,8 @@ func TestTooLarge(t *testing.T) {
 			t.Errorf("change %d: %v", i, errs[i])
 		}
 	}
-	wantError(t, errs[0], "max_record", "100KiB", "103603 bytes")
+	size := len(idempotency.MarshalOutputs(complete.Outputs))
+	wantError(t, errs[0], "max_record", "100KiB", fmt.Sprintf("%d bytes", headerSize+size))
 	wantError(t, errs[2], "remember", "max_record", "100KiB")
 	complete.Outputs = nil
 	made(t, s, complete)
