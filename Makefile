@@ -42,6 +42,7 @@ test: ccompiler ## lint, deps, and every package's tests under the race detector
 	$(MAKE) --no-print-directory deps; \
 	$(GO) test -run Allocations $(ALLOCATIONS); \
 	$(GO) test -run WatermillReconnect $(RECONNECT); \
+	$(GO) test ./integration/chaos; \
 	$(GO) run ./internal/testsum -matrix $(MATRIX) -- $(GO) test -json -race -p $(JOBS) -timeout $(TIMEOUT) $(PKG); \
 	echo "make test: lint, deps and tests are fine, $$((SECONDS - start)) s"
 

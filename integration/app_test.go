@@ -15,7 +15,7 @@ import (
 
 // patience bounds every wait for a condition. It is what a machine needs that
 // has other work, not what the condition takes.
-const patience = 60 * time.Second
+const patience = 120 * time.Second
 
 // Job is the message of most tests: number N of a key, and what its handlers
 // are to do with it.

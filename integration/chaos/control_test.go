@@ -9,7 +9,7 @@ import (
 // TestControls breaks one mechanism each and does what it is there for: if the
 // checker does not find it, the green runs prove nothing.
 func TestControls(t *testing.T) {
-	t.Parallel()
+	skipUnderRace(t)
 	doubled := func(v *Verdict) int { return len(v.Doubled) }
 	lost := func(v *Verdict) int { return len(v.Lost) }
 	for name, control := range map[string]struct {
@@ -26,11 +26,15 @@ func TestControls(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var v *Verdict
-			for seed := range uint64(3) { // what has to be met is met by chance
-				v = Run(t, Plan{
-					Transport: redisKind, Seed: seed, For: 6 * time.Second, Lease: time.Second, Odds: oddsOf(name), Break: name,
-					Faults: control.faults, LateWorkers: name == startNewest, Patience: 30 * time.Second, Rate: rateOf(name),
-				})
+			for seed := range uint64(6) { // what has to be met is met by chance
+				plan := Plan{
+					Transport: redisKind, Seed: seed, For: 5 * time.Second, Lease: time.Second, Odds: oddsOf(name), Break: name,
+					Faults: control.faults, LateWorkers: name == startNewest, Patience: 30 * time.Second,
+				}
+				if name == noTokens { // many slow handlers, on workers that each have a shard
+					plan.Workers, plan.Keys, plan.Rate, plan.For = 2, 32, 10*time.Millisecond, 10*time.Second
+				}
+				v = Run(t, plan)
 				t.Logf("%s:\n%v", name, v)
 				if control.found(v) > 0 {
 					return
@@ -49,14 +53,6 @@ func oddsOf(name string) float64 {
 	default:
 		return -1
 	}
-}
-
-// rateOf leaves slow handlers the time that they take.
-func rateOf(name string) time.Duration {
-	if name == noTokens {
-		return 40 * time.Millisecond
-	}
-	return 0
 }
 
 // each repeats a fault until ctx ends.

@@ -26,7 +26,7 @@ type Plan struct {
 	Transport string // redis, kafka, nats or embedded
 	Seed      uint64
 	For       time.Duration // of faults
-	Lease     time.Duration // default 2 s; Kafka's session is 6 s
+	Lease     time.Duration // default 3 s, on Kafka 8 s
 	Workers   int           // processes; default 3, embedded 1
 	Keys      int           // default 8
 	Rate      time.Duration // between tasks; default 5 ms
@@ -40,12 +40,15 @@ type Plan struct {
 	// Quiet is how long nothing may happen before the work counts as done.
 	Quiet time.Duration // default 2 s
 	// Patience is how long the work may take after everything has healed.
-	Patience time.Duration // default 2 min
+	Patience time.Duration // default 5 min
 	History  string        // folder; default a temporary one
 }
 
 func (p Plan) filled() Plan {
-	setDefault(&p.Lease, 2*time.Second)
+	if p.Transport == kafkaKind { // whose group session is 6 s here
+		setDefault(&p.Lease, 8*time.Second)
+	}
+	setDefault(&p.Lease, 3*time.Second)
 	setDefault(&p.Workers, 3)
 	if p.Transport == embeddedKind {
 		p.Workers = 1
@@ -54,7 +57,7 @@ func (p Plan) filled() Plan {
 	setDefault(&p.Rate, 5*time.Millisecond)
 	setDefault(&p.Odds, 1.0/400) // a negative one means never
 	setDefault(&p.Quiet, 2*time.Second)
-	setDefault(&p.Patience, 2*time.Minute)
+	setDefault(&p.Patience, 5*time.Minute)
 	return p
 }
 
