@@ -8,7 +8,7 @@ import (
 
 // TestControls breaks one mechanism each and does what it is there for: if the
 // checker does not find it, the green runs prove nothing.
-func TestControls(t *testing.T) {
+func TestControls(t *testing.T) { //nolint:tparallel // its subtests share the machine with each other only
 	skipUnderRace(t)
 	doubled := func(v *Verdict) int { return len(v.Doubled) }
 	lost := func(v *Verdict) int { return len(v.Lost) }
