@@ -39,7 +39,7 @@ run: ## the main job: one brief per document of IN (docs) into OUT (build/briefs
 	$(GO) run ./examples/pipeline -c $(CONFIG) -in $(IN) -out $(OUT)
 
 .PHONY: test
-test: ccompiler ## lint, deps, and chaos, and every package's tests under the race detector
+test: ccompiler ## lint, deps, and chaos, integration, and every other package's tests under the race detector
 	@start=$$SECONDS; \
 	$(MAKE) --no-print-directory lint; \
 	$(MAKE) --no-print-directory deps; \

@@ -155,6 +155,9 @@ func (a *agent) record(
 			return transport.Done()
 		}
 		p, _ := d.State.(*progress)
+		if p != nil {
+			p.work = nil // its record has ended
+		}
 		a.unstalled(p)
 		return a.publish(ctx, d, p, outs)
 	}

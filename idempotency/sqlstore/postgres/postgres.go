@@ -25,7 +25,7 @@ import (
 type Options struct {
 	URL            value.Secret   `yaml:"url" doc:"database to connect to, as a URL or as key=value pairs; what is missing comes from PGHOST and the like" example:"${DATABASE_URL}"`
 	Schema         string         `yaml:"schema" doc:"schema of the tables, made if it is missing; default: the first of the search_path" example:"anywire"`
-	Prefix         string         `yaml:"prefix" doc:"begins the names of the tables, after the prefix of the transport" default:"anywire_" example:"orders_"`
+	Prefix         string         `yaml:"tables" doc:"begins the names of the tables, behind the prefix of the entry" default:"anywire_" example:"orders_"`
 	Require        bool           `yaml:"require" doc:"never make or change tables: what is missing is an error" default:"false" example:"true"`
 	MaxConnections int            `yaml:"max_connections" doc:"connections at most; each handler that holds a transaction needs one" default:"16" example:"64"`
 	ConnectTimeout value.Duration `yaml:"connect_timeout" doc:"how long one attempt to connect may take" default:"5s" example:"10s"`

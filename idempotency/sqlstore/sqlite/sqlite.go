@@ -35,7 +35,7 @@ type Options struct {
 	Path        string         `yaml:"path" doc:"file of the database, on a local disk; it is made with its folder" example:"/var/lib/anywire/records.db"`
 	Synchronous string         `yaml:"synchronous" doc:"full: what is confirmed survives a power loss; normal: it survives the process, and is faster" default:"full" enum:"full|normal" example:"normal"`
 	BusyTimeout value.Duration `yaml:"busy_timeout" doc:"how long to wait for another process that writes" default:"10s" example:"30s"`
-	Prefix      string         `yaml:"prefix" doc:"begins the names of the tables, after the prefix of the transport" default:"anywire_" example:"orders_"`
+	Prefix      string         `yaml:"tables" doc:"begins the names of the tables, behind the prefix of the entry" default:"anywire_" example:"orders_"`
 	Require     bool           `yaml:"require" doc:"never make or change tables: what is missing is an error" default:"false" example:"true"`
 
 	// Logger is [sqlstore.Options.Logger].
