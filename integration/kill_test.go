@@ -17,25 +17,32 @@ func TestKilledWorker(t *testing.T) {
 		t.Helper()
 		const lease, jobs = 4 * time.Second, 40
 		r := b.role(t, b.shared(t), order, lease)
-		hung := r
-		hung.Hang, hung.Publish = true, jobs
-		victim := spawn(t, hung)
-		await(t, "handlers run", func() bool { return beginning(linesOf(t, r.Journal), "start ") >= 4 })
-		victim.kill(t)
-		held := linesOf(t, r.Journal)
-		heir := spawn(t, r)
-		await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
-			func() any { return linesOf(t, r.Journal) })
-		for line, n := range linesOf(t, r.Journal) {
-			if want := 1 + held[line]; strings.HasPrefix(line, "start") && n > want {
-				t.Errorf("%s: %d times, want %d", line, n, want)
-			}
-		}
-		heir.drain(t)
+		inherit(t, r, jobs)
 		if order == "key" {
 			checkRising(t, completions(t, r.Journal))
 		}
 	})
+}
+
+// inherit has a worker killed whose handlers hang, and another one finish its jobs:
+// only those that had begun begin again.
+func inherit(t *testing.T, r role, jobs int) {
+	t.Helper()
+	hung := r
+	hung.Hang, hung.Publish = true, jobs
+	victim := spawn(t, hung)
+	await(t, "handlers run", func() bool { return beginning(linesOf(t, r.Journal), "start ") >= 4 })
+	victim.kill(t)
+	held := linesOf(t, r.Journal)
+	heir := spawn(t, r)
+	await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
+		func() any { return linesOf(t, r.Journal) })
+	for line, n := range linesOf(t, r.Journal) {
+		if want := 1 + held[line]; strings.HasPrefix(line, "start") && n > want {
+			t.Errorf("%s: %d times, want %d", line, n, want)
+		}
+	}
+	heir.drain(t)
 }
 
 // TestKilledInARow: worker after worker dies in the middle of its work; the last
@@ -79,21 +86,7 @@ func TestKilledByName(t *testing.T) {
 	const jobs = 40
 	r := b.role(t, b.shared(t), "none", 10*time.Minute)
 	r.Consumer = "worker-0"
-	hung := r
-	hung.Hang, hung.Publish = true, jobs
-	victim := spawn(t, hung)
-	await(t, "handlers run", func() bool { return beginning(linesOf(t, r.Journal), "start ") >= 4 })
-	victim.kill(t)
-	held := linesOf(t, r.Journal)
-	heir := spawn(t, r)
-	await(t, "everything is handled", func() bool { return beginning(linesOf(t, r.Journal), "done ") == jobs },
-		func() any { return linesOf(t, r.Journal) })
-	for line, n := range linesOf(t, r.Journal) {
-		if want := 1 + held[line]; strings.HasPrefix(line, "start") && n > want {
-			t.Errorf("%s: %d times, want %d", line, n, want)
-		}
-	}
-	heir.drain(t)
+	inherit(t, r, jobs)
 }
 
 // TestKilledEmbedded: a process that holds its own broker is killed three times
