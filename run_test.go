@@ -295,6 +295,7 @@ func TestDrainLetsHandlersFinish(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-begun
+		synctest.Wait() // the inbox is read, too
 		if h := app.Health(); !h.Ready || !h.Live {
 			t.Errorf("health %+v", h)
 		}
